@@ -1,0 +1,117 @@
+"""Names that more than one part uses. A name lives here or in exactly one package."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- Kubernetes -------------------------------------------------------------------------------------------
+DOMAIN: Final = "holdfast.dev"
+LABEL_ENDPOINT: Final = f"{DOMAIN}/endpoint"
+"""On every object and pod of an endpoint; the value is the endpoint's name."""
+LABEL_COMPONENT: Final = f"{DOMAIN}/component"
+"""`document`, `replica`, `gateway`, `scaler` or `queue`."""
+COMPONENT_DOCUMENT: Final = "document"
+COMPONENT_REPLICA: Final = "replica"
+DOCUMENT_KEY: Final = "endpoint.json"
+"""The key of the endpoint document inside its ConfigMap."""
+ANNOTATION_SECRET_VERSION: Final = f"{DOMAIN}/secret-version"
+MODEL_CONTAINER: Final = "model"
+WORKER_CONTAINER: Final = "worker"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+SECRET_STORE: Final = "holdfast-aws"
+"""The External Secrets SecretStore, in the endpoints' namespace, that reads AWS Secrets Manager."""
+
+SYSTEM_NAMESPACE: Final = "holdfast-system"
+"""Default namespace of NATS, gateway and scaler."""
+ENDPOINTS_NAMESPACE: Final = "holdfast"
+"""Default namespace of endpoint documents and replicas."""
+
+# --- Ports ------------------------------------------------------------------------------------------------
+GATEWAY_PORT: Final = 8080
+"""Callers' side: endpoints' routes, requests, /v1, page."""
+GATEWAY_INTERNAL_PORT: Final = 8081
+"""Workers' replies, /metrics, /healthz, /readyz; never exposed outside the cluster."""
+SCALER_PORT: Final = 8090
+"""gRPC: KEDA's external scaler protocol."""
+SCALER_HTTP_PORT: Final = 8091
+"""/metrics, /healthz, /readyz."""
+WORKER_PORT: Final = 8095
+"""Beside each model: /metrics, /healthz, /readyz, /drain."""
+NATS_PORT: Final = 4222
+
+# --- Headers ----------------------------------------------------------------------------------------------
+HEADER_REQUEST_ID: Final = "x-request-id"
+"""On every answer: holdfast's id of the request."""
+HEADER_DEADLINE: Final = "x-deadline"
+"""From the caller: seconds from now, or an RFC 3339 time, after which the answer is of no use."""
+HEADER_IDEMPOTENCY_KEY: Final = "idempotency-key"
+HEADER_WEBHOOK_URL: Final = "webhook-url"
+HEADER_SHOULD_RETRY: Final = "x-should-retry"
+HEADER_ATTEMPT: Final = "x-attempt"
+"""To the model and on the answer: 1 for the first delivery."""
+HEADER_REPLICA: Final = "x-replica"
+"""On the answer: the pod that worked on it."""
+HEADER_QUEUE_SECONDS: Final = "x-queue-s"
+"""On the answer: seconds from acceptance until a replica took the request."""
+HEADER_MODEL_SECONDS: Final = "x-model-s"
+"""On the answer: seconds from the replica taking the request to the first byte of its answer."""
+
+# --- Paths ------------------------------------------------------------------------------------------------
+PATH_ENDPOINT: Final = "/e"
+"""`/e/<endpoint>/<route>`: an endpoint's routes where wildcard DNS is missing."""
+PATH_REQUESTS: Final = "/requests"
+PATH_REPLY: Final = "/reply"
+"""On the gateway's internal port: `/reply/<request id>`, where a worker streams an answer to."""
+
+# --- Queue ------------------------------------------------------------------------------------------------
+CONSUMER: Final = "w"
+"""The one durable pull consumer of every endpoint's stream."""
+BUCKET_REQUESTS: Final = "requests"
+"""KV: state and result of every request, 24 h."""
+BUCKET_ACTIVITY: Final = "activity"
+"""KV: time of the last request of every endpoint, Unix seconds as decimal text."""
+BUCKET_BODIES: Final = "bodies"
+"""Object store: request bodies above INLINE_BODY_BYTES, and stored results."""
+INLINE_BODY_BYTES: Final = 256 * 1024
+"""Bodies up to this size travel inside the message; NATS's default message limit is 1 MiB."""
+RETENTION_S: Final = 24 * 3600
+
+
+def stream_name(endpoint: str) -> str:
+    """The work-queue stream of an endpoint: `q_<endpoint>`."""
+    return f"q_{endpoint}"
+
+
+def queue_subject(endpoint: str, request_id: str) -> str:
+    """Where a request is published."""
+    return f"q.{endpoint}.{request_id}"
+
+
+def wake_subject(endpoint: str) -> str:
+    """Core subject: something was queued for this endpoint just now. `*` for all endpoints."""
+    return f"wake.{endpoint}"
+
+
+def cancel_subject(endpoint: str, request_id: str) -> str:
+    """Core subject: stop working on this request. `*` for any request."""
+    return f"cancel.{endpoint}.{request_id}"
+
+
+# --- Environment of the services --------------------------------------------------------------------------
+ENV_NATS_URL: Final = "HOLDFAST_NATS_URL"
+ENV_NATS_REPLICAS: Final = "HOLDFAST_NATS_REPLICAS"
+"""How many servers keep each stream: 1 or 3."""
+ENV_NAMESPACE: Final = "HOLDFAST_NAMESPACE"
+"""The namespace whose endpoint documents are served."""
+ENV_DOCUMENTS_DIR: Final = "HOLDFAST_DOCUMENTS_DIR"
+"""Read endpoint documents from files here instead of from Kubernetes."""
+ENV_DOCUMENT: Final = "HOLDFAST_DOCUMENT"
+"""Worker: path of its endpoint's document."""
+ENV_POD_NAME: Final = "POD_NAME"
+ENV_POD_IP: Final = "POD_IP"
+ENV_BASE_URL: Final = "HOLDFAST_BASE_URL"
+"""The gateway's URL as callers see it, for links in answers."""
+ENV_DOMAIN: Final = "HOLDFAST_DOMAIN"
+"""Endpoints answer at `<endpoint>.<domain>`; unset: only at `/e/<endpoint>/`."""
+ENV_WORKER_STATE_DIR: Final = "HOLDFAST_WORKER_STATE_DIR"
+"""Directory shared by worker and model container: the drain script waits for `<dir>/busy` to go."""
