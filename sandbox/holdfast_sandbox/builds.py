@@ -1,0 +1,365 @@
+"""Tools that no registry carries as binaries, built from pinned Go modules into a cache keyed by version.
+
+A tool of the right version that is already on PATH is used instead. A build is made beside its final place and
+renamed into it, so what is in the cache is whole; the hash of every file is checked before it is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from holdfast_sandbox.errors import SandboxError
+from holdfast_sandbox.paths import SOURCE
+from holdfast_sandbox.progress import Progress
+
+KUBERNETES_VERSION: Final = "1.34.4"
+KUBERNETES_PROVIDER_VERSION: Final = "4.34.2"
+"""What pulumi_kubernetes in the lock file asks the engine for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How one tool is built."""
+
+    name: str
+    """The folder below `sandbox/go/`."""
+    version: str
+    packages: tuple[str, ...]
+    """What `go build` is given; `.` for the folder's own main package."""
+    binaries: tuple[tuple[str, str], ...]
+    """(what go calls its output, the name in the cache)."""
+    links: tuple[str, ...] = ()
+    """Further names for the first binary."""
+    stamps: tuple[tuple[str, str], ...] = ()
+    """(variable, value) set by the linker."""
+    version_command: tuple[str, ...] | None = None
+    """A command whose output contains the version, to recognise an installed tool; None: never looked for."""
+    copied: tuple[tuple[str, str, str], ...] = ()
+    """(module, file in it, name in the folder) put beside main.go before the build."""
+    kept: tuple[tuple[str, str], ...] = ()
+    """(module, folder in it) kept in the cache beside the binaries: manifests."""
+    typical_s: int = 60
+    """Seconds of a first build on two cores, for the progress line; measured."""
+
+    @property
+    def folder(self) -> Path:
+        """The Go module of the tool."""
+        return SOURCE / "go" / self.name
+
+    def key(self) -> str:
+        """`<name>-<version>-<hash of everything that the build depends on>`."""
+        digest = hashlib.sha256(repr(self).encode())
+        for file in sorted(self.folder.iterdir()):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+        return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
+
+
+_COMPONENT_BASE: Final = "k8s.io/component-base/version"
+_CLIENT_GO: Final = "k8s.io/client-go/pkg/version"
+_KEDA: Final = "github.com/kedacore/keda/v2"
+_PROVIDER: Final = "github.com/pulumi/pulumi-kubernetes/provider/v4"
+
+RECIPES: Final[tuple[Recipe, ...]] = (
+    Recipe(
+        name="nats",
+        version="2.15.2",
+        packages=("github.com/nats-io/nats-server/v2",),
+        binaries=(("nats-server", "nats-server"),),
+        version_command=("nats-server", "--version"),
+        typical_s=60,
+    ),
+    Recipe(
+        name="pulumi",
+        version="3.259.0",
+        packages=("github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",),
+        binaries=(("pulumi", "pulumi"),),
+        stamps=(("github.com/pulumi/pulumi/sdk/v3/go/common/version.Version", "v3.259.0"),),
+        version_command=("pulumi", "version"),
+        typical_s=160,
+    ),
+    Recipe(
+        name="pulumi-kubernetes",
+        version=KUBERNETES_PROVIDER_VERSION,
+        packages=(".",),
+        binaries=(("pulumi-kubernetes", "pulumi-resource-kubernetes"),),
+        stamps=((f"{_PROVIDER}/pkg/version.Version", f"v{KUBERNETES_PROVIDER_VERSION}"),),
+        copied=(
+            (_PROVIDER, "cmd/pulumi-resource-kubernetes/schema.json", "schema-embed.json"),
+            (
+                _PROVIDER,
+                "cmd/pulumi-resource-kubernetes/terraform-mapping.json",
+                "terraform-mapping-embed.json",
+            ),
+        ),
+        typical_s=420,
+    ),
+    Recipe(
+        name="kube",
+        version=KUBERNETES_VERSION,
+        packages=(".",),
+        binaries=(("kube", "kube"),),
+        links=(
+            "etcd",
+            "kube-apiserver",
+            "kube-controller-manager",
+            "kube-proxy",
+            "kube-scheduler",
+            "kubectl",
+            "kubelet",
+        ),
+        stamps=(
+            (f"{_COMPONENT_BASE}.gitVersion", f"v{KUBERNETES_VERSION}"),
+            (f"{_COMPONENT_BASE}.gitMajor", "1"),
+            (f"{_COMPONENT_BASE}.gitMinor", "34"),
+            (f"{_COMPONENT_BASE}.gitTreeState", "clean"),
+            (f"{_COMPONENT_BASE}.buildDate", "2026-01-01T00:00:00Z"),
+            (f"{_CLIENT_GO}.gitVersion", f"v{KUBERNETES_VERSION}"),
+            (f"{_CLIENT_GO}.gitMajor", "1"),
+            (f"{_CLIENT_GO}.gitMinor", "34"),
+        ),
+        typical_s=250,
+    ),
+    Recipe(
+        name="registry",
+        version="3.1.2",
+        packages=("github.com/distribution/distribution/v3/cmd/registry",),
+        binaries=(("registry", "registry"),),
+        typical_s=110,
+    ),
+    Recipe(
+        name="coredns",
+        version="1.14.7",
+        packages=(".",),
+        binaries=(("coredns", "coredns"),),
+        typical_s=80,
+    ),
+    Recipe(
+        name="keda",
+        version="2.20.2",
+        packages=(f"{_KEDA}/cmd/operator", f"{_KEDA}/cmd/adapter", f"{_KEDA}/cmd/webhooks"),
+        binaries=(
+            ("operator", "keda-operator"),
+            ("adapter", "keda-adapter"),
+            ("webhooks", "keda-webhooks"),
+        ),
+        stamps=((f"{_KEDA}/version.Version", "2.20.2"), (f"{_KEDA}/version.GitCommit", "module")),
+        kept=((_KEDA, "config"),),
+        typical_s=310,
+    ),
+    Recipe(
+        name="external-secrets",
+        version="0.19.2",
+        packages=("github.com/external-secrets/external-secrets",),
+        binaries=(("external-secrets", "external-secrets"),),
+        kept=(("github.com/external-secrets/external-secrets", "config/crds/bases"),),
+        typical_s=200,
+    ),
+    Recipe(
+        name="pause",
+        version="1",
+        packages=(".",),
+        binaries=(("pause", "pause"),),
+        typical_s=5,
+    ),
+)
+"""In the order in which they are built: what the tests of the faster levels need comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A tool that is there."""
+
+    recipe: Recipe
+    folder: Path
+    """The cache folder; for an installed tool, where it was found."""
+    binaries: dict[str, Path] = field(default_factory=dict)
+    """Every name it is called by, links included."""
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises SandboxError naming those that exist."""
+    for candidate in RECIPES:
+        if candidate.name == name:
+            return candidate
+    known = ", ".join(r.name for r in RECIPES)
+    raise SandboxError(f"tool is {name!r}, not one that is built here: name one of {known}")
+
+
+def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) -> dict[str, Built]:
+    """Every tool by name, built where it is missing. `names`: only these; None: all.
+
+    Raises SandboxError where Go is missing or a build fails, with the end of its output.
+    """
+    wanted = [recipe(name) for name in names] if names is not None else list(RECIPES)
+    found: dict[str, Built] = {}
+    missing: list[Recipe] = []
+    for one in wanted:
+        there = _installed(one) or _cached(cache, one)
+        if there:
+            found[one.name] = there
+        else:
+            missing.append(one)
+    if missing:
+        with _exclusive(cache, progress):
+            minutes = sum(one.typical_s for one in missing) / 60
+            progress.say(f"building {len(missing)} tools from source, about {minutes:.0f} min on two cores")
+            for number, one in enumerate(missing, start=1):
+                label = f"[{number}/{len(missing)}] {one.name} {one.version}"
+                found[one.name] = _cached(cache, one) or _build(cache, one, label, progress)
+        _forget_build_cache(cache, missing)
+    return {one.name: found[one.name] for one in wanted}
+
+
+def link_all(tools: dict[str, Built], bin_folder: Path) -> None:
+    """Make `bin_folder` hold a link for every name of every tool."""
+    bin_folder.mkdir(parents=True, exist_ok=True)
+    for tool in tools.values():
+        for name, target in tool.binaries.items():
+            link = bin_folder / name
+            if link.is_symlink() and link.readlink() == target:
+                continue
+            link.unlink(missing_ok=True)
+            link.symlink_to(target)
+
+
+def _installed(one: Recipe) -> Built | None:
+    if one.version_command is None:
+        return None
+    path = shutil.which(one.version_command[0])
+    if path is None:
+        return None
+    shown = subprocess.run(
+        [path, *one.version_command[1:]], capture_output=True, text=True, check=False, timeout=30
+    )
+    words = (shown.stdout + shown.stderr).replace("v", " ").split()
+    if one.version not in words:
+        return None
+    return Built(one, Path(path).parent, {one.binaries[0][1]: Path(path)})
+
+
+def _cached(cache: Path, one: Recipe) -> Built | None:
+    folder = cache / "tools" / one.key()
+    manifest = folder / "manifest.json"
+    if not manifest.is_file():
+        return None
+    hashes: dict[str, str] = json.loads(manifest.read_text())
+    for name, expected in hashes.items():
+        file = folder / "bin" / name
+        if not file.is_file() or _sha256(file) != expected:
+            # Damaged or tampered with: build it again rather than run it.
+            shutil.rmtree(folder)
+            return None
+    binaries = {name: folder / "bin" / name for name in hashes}
+    first = one.binaries[0][1]
+    binaries |= {link: folder / "bin" / link for link in one.links if first in binaries}
+    return Built(one, folder, binaries)
+
+
+def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
+    go = shutil.which("go") or shutil.which("/usr/local/go/bin/go")
+    if go is None:
+        raise SandboxError(f"go is not installed and {one.name} has to be built: install Go 1.26 or newer")
+    folder = cache / "tools" / one.key()
+    work = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(one.folder, work / "src")
+    environment = os.environ | {
+        "CGO_ENABLED": "0",
+        "GOCACHE": str(cache / "go-build"),
+        "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+    log = cache / "log" / f"{one.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+
+    def run(*command: str) -> str:
+        with log.open("a") as errors:
+            done = subprocess.run(
+                [go, *command],
+                cwd=work / "src",
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                check=False,
+            )
+        if done.returncode != 0:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise SandboxError(f"building {one.name} {one.version} failed; the end of {log}:\n{tail}")
+        return done.stdout.strip()
+
+    with progress.step(f"{label}, about {one.typical_s} s", announce=True):
+        log.write_text("")
+        for module, source, name in one.copied:
+            text = (Path(run("list", "-m", "-f", "{{.Dir}}", module)) / source).read_text()
+            (work / "src" / name).write_text(_stamped_json(text, one.version))
+        stamps = " ".join(f"-X {variable}={value}" for variable, value in one.stamps)
+        run("build", "-ldflags", f"-s -w {stamps}", "-o", str(work / "out") + "/", *one.packages)
+        for module, source in one.kept:
+            origin = Path(run("list", "-m", "-f", "{{.Dir}}", module)) / source
+            shutil.copytree(origin, work / "kept" / Path(source).name)
+        _seal(one, work)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
+    built = _cached(cache, one)
+    assert built is not None, "what was just built is in the cache"
+    return built
+
+
+def _seal(one: Recipe, work: Path) -> None:
+    (work / "bin").mkdir()
+    hashes = {}
+    for made, name in one.binaries:
+        (work / "out" / made).rename(work / "bin" / name)
+        hashes[name] = _sha256(work / "bin" / name)
+    for link in one.links:
+        (work / "bin" / link).symlink_to(one.binaries[0][1])
+    (work / "manifest.json").write_text(json.dumps(hashes, indent=1) + "\n")
+    shutil.rmtree(work / "out")
+    shutil.rmtree(work / "src")
+    # Go's module cache is read-only; what was copied from it must not be.
+    for path in work.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | 0o200)
+
+
+def _stamped_json(text: str, version: str) -> str:
+    content = json.loads(text)
+    if "resources" in content and "name" in content:
+        content["version"] = version
+    return json.dumps(content, separators=(",", ":"))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextmanager
+def _exclusive(cache: Path, progress: Progress) -> Iterator[None]:
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "build.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("another process is building; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_build_cache(cache: Path, built: list[Recipe]) -> None:
+    # Gigabytes that only a rebuild would use, and a rebuild happens only for another version.
+    if sum(one.typical_s for one in built) > 60:
+        shutil.rmtree(cache / "go-build", ignore_errors=True)
