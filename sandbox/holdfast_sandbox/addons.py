@@ -1,0 +1,138 @@
+"""What a cluster needs besides Kubernetes: DNS, KEDA and External Secrets."""
+
+from __future__ import annotations
+
+import os
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+from holdfast_sandbox import aws, processes
+from holdfast_sandbox.kubectl import Kubectl
+from holdfast_sandbox.node import BRIDGE_ADDRESS, DNS_ADDRESS
+from holdfast_sandbox.paths import Paths
+from holdfast_sandbox.progress import Progress
+
+KEDA_DEPLOYMENTS: Final = ("keda-operator", "keda-metrics-apiserver", "keda-admission")
+EXTERNAL_METRICS: Final = "apiservice/v1beta1.external.metrics.k8s.io"
+
+
+def start_dns(paths: Paths, kubectl: Kubectl) -> None:
+    """CoreDNS as a host process behind the usual Service."""
+    processes.start(paths, "coredns", [paths.bin / "coredns", "-conf", paths.etc / "Corefile"])
+    ports = [
+        {"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "targetPort": 5353, "protocol": "TCP"},
+    ]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system"},
+        "spec": {"clusterIP": DNS_ADDRESS, "ports": ports},
+    }
+    slices = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kube-dns-host",
+            "namespace": "kube-system",
+            "labels": {"kubernetes.io/service-name": "kube-dns"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": p["name"], "port": 5353, "protocol": p["protocol"]} for p in ports],
+        "endpoints": [{"addresses": [BRIDGE_ADDRESS], "conditions": {"ready": True}}],
+    }
+    kubectl.apply([service, slices])
+    processes.wait_until(
+        "cluster DNS does not answer",
+        lambda: _http_ok("http://127.0.0.1:9153/health"),
+        20,
+        paths,
+        "coredns",
+    )
+
+
+def keda_manifests(paths: Paths, config: Path) -> str:
+    """KEDA's own manifests, as its release makes them, with the image tags of the version that was built."""
+    from holdfast_sandbox.images import KEDA_IMAGES
+
+    text = Kubectl(paths).run("kustomize", str(config / "default"))
+    for built in KEDA_IMAGES.values():
+        repository = built.rpartition(":")[0]
+        text = text.replace(f"image: {repository}:main", f"image: {built}")
+    # The images are on the node already; asking a registry would fail where there is none.
+    return text.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
+
+
+def start_keda(paths: Paths, kubectl: Kubectl, config: Path, progress: Progress) -> None:
+    """KEDA's operator, metrics server and webhooks as pods; returns when HPAs can read external metrics."""
+    with progress.step("KEDA", announce=True):
+        kubectl.apply(keda_manifests(paths, config))
+        for deployment in KEDA_DEPLOYMENTS:
+            kubectl.run("-n", "keda", "rollout", "status", f"deploy/{deployment}", "--timeout=180s")
+        kubectl.run("wait", "--for=condition=Available", EXTERNAL_METRICS, "--timeout=120s")
+
+
+def start_external_secrets(paths: Paths, kubectl: Kubectl, definitions: Path) -> None:
+    """External Secrets Operator as a host process, reading Secrets Manager from the AWS stand-in."""
+    # All of them: the operator stops where one is missing.
+    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(definitions))
+    kubectl.run(
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd/externalsecrets.external-secrets.io",
+        "crd/secretstores.external-secrets.io",
+    )
+    metrics = 8181
+    processes.start(
+        paths,
+        "external-secrets",
+        [
+            paths.bin / "external-secrets",
+            "--enable-leader-election=false",
+            f"--metrics-addr=127.0.0.1:{metrics}",
+            "--healthz-addr=127.0.0.1:8182",
+            "--loglevel=warn",
+        ],
+        environment={
+            "PATH": os.environ.get("PATH", ""),
+            "HOME": str(paths.var),
+            "KUBECONFIG": str(paths.pki / "external-secrets.kubeconfig"),
+            "AWS_SECRETSMANAGER_ENDPOINT": aws.URL,
+            "AWS_STS_ENDPOINT": aws.URL,
+            "AWS_REGION": aws.REGION,
+        },
+    )
+    processes.wait_until(
+        "External Secrets does not answer",
+        lambda: _http_ok(f"http://127.0.0.1:{metrics}/metrics"),
+        30,
+        paths,
+        "external-secrets",
+    )
+
+
+def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
+    """Pods that should run and do not, with their waiting reason; for `status`."""
+    waiting = []
+    for pod in kubectl.get("pods", "-A")["items"]:
+        statuses = pod.get("status", {}).get("containerStatuses", [])
+        reasons = [s["state"]["waiting"].get("reason", "") for s in statuses if "waiting" in s["state"]]
+        if reasons:
+            waiting.append(
+                {
+                    "namespace": pod["metadata"]["namespace"],
+                    "pod": pod["metadata"]["name"],
+                    "reason": reasons[0],
+                }
+            )
+    return waiting
+
+
+def _http_ok(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False

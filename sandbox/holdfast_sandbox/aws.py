@@ -1,0 +1,73 @@
+"""The AWS stand-in: moto's server on the loopback, filled with what the examples read.
+
+There is no AWS in a sandbox. Components, External Secrets and `aws:` resources talk to it through the same API
+as to the real one, at another address. It keeps nothing over a restart, so it is filled at every start.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from holdfast_sandbox import processes, registry
+from holdfast_sandbox.paths import Paths
+
+PORT: Final = 5566
+URL: Final = f"http://127.0.0.1:{PORT}"
+REGION: Final = "us-east-1"
+REGISTRY_SECRET: Final = "sandbox/registry"
+DEMO_SECRET: Final = "sandbox/demo"
+ENVIRONMENT: Final = {
+    "AWS_ENDPOINT_URL": URL,
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCESS_KEY_ID": "sandbox",
+    "AWS_SECRET_ACCESS_KEY": "sandbox",
+}
+"""What makes AWS clients talk to the stand-in. The keys open nothing anywhere."""
+
+
+def client(service: str) -> Any:
+    """A boto3 client of the stand-in."""
+    return boto3.client(
+        service,
+        endpoint_url=URL,
+        region_name=REGION,
+        aws_access_key_id=ENVIRONMENT["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=ENVIRONMENT["AWS_SECRET_ACCESS_KEY"],
+        config=Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10),
+    )
+
+
+def start(paths: Paths) -> None:
+    """Start the stand-in and fill it."""
+    server = Path(sys.executable).with_name("moto_server")
+    processes.start(paths, "aws", [server, "-H", "127.0.0.1", "-p", str(PORT)])
+    processes.wait_until("the AWS stand-in does not answer", _answers, 30, paths, "aws")
+    put_secret(REGISTRY_SECRET, {"username": registry.USER, "password": registry.password(paths)})
+    put_secret(DEMO_SECRET, {"greeting": "hello from Secrets Manager"})
+
+
+def put_secret(name: str, value: dict[str, str]) -> None:
+    """Create a secret, or give it a new version where the value differs."""
+    manager = client("secretsmanager")
+    text = json.dumps(value)
+    try:
+        if manager.get_secret_value(SecretId=name)["SecretString"] != text:
+            manager.put_secret_value(SecretId=name, SecretString=text)
+    except manager.exceptions.ResourceNotFoundException:
+        manager.create_secret(Name=name, SecretString=text)
+
+
+def _answers() -> bool:
+    try:
+        client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError):
+        return False
+    return True
