@@ -65,7 +65,9 @@ def start(paths: Paths, progress: Progress) -> None:
     with progress.step("Kubernetes"):
         _start_control_plane(paths)
         _start_kubelet(paths)
-        processes.start(paths, "kube-proxy", [paths.bin / "kube-proxy", f"--config={paths.etc}/kube-proxy.yaml"])
+        processes.start(
+            paths, "kube-proxy", [paths.bin / "kube-proxy", f"--config={paths.etc}/kube-proxy.yaml"]
+        )
     kubectl = Kubectl(paths)
     with progress.step("node Ready"):
         processes.wait_until(

@@ -85,9 +85,7 @@ def problems(machine: Machine) -> list[str]:
             "HOLDFAST_SANDBOX_DIR and XDG_CACHE_HOME to a larger disk"
         )
     if machine.memory_gib < MEMORY_GIB:
-        found.append(
-            f"memory is {machine.memory_gib:.1f} GiB, under {MEMORY_GIB} GiB: use a larger machine"
-        )
+        found.append(f"memory is {machine.memory_gib:.1f} GiB, under {MEMORY_GIB} GiB: use a larger machine")
     found += [
         f"port {address}:{port} is taken, and {owner} listens there: end what holds it "
         f"(`ss -ltnp 'sport = :{port}'` shows it)"

@@ -1,0 +1,70 @@
+"""`python -m holdfast_sandbox`: the same as `holdfast sandbox`, for machines where only this package is there."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+
+from holdfast_sandbox import lifecycle
+from holdfast_sandbox.errors import SandboxError
+
+
+def main() -> int:
+    """Run one command; 0 when it worked, 1 with a message when it did not."""
+    parser = argparse.ArgumentParser(prog="holdfast sandbox", description="A whole platform on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("build").add_argument("tools", nargs="*")
+    commands.add_parser("up")
+    downs = commands.add_parser("down")
+    downs.add_argument("--purge", action="store_true")
+    downs.add_argument("--cache", action="store_true")
+    commands.add_parser("status").add_argument("--json", action="store_true")
+    commands.add_parser("env")
+    commands.add_parser("demo")
+    given = parser.parse_args()
+    try:
+        return _run(given)
+    except SandboxError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(given: argparse.Namespace) -> int:
+    match given.command:
+        case "build":
+            lifecycle.build(given.tools)
+        case "up":
+            lifecycle.up()
+        case "down":
+            lifecycle.down(purge=given.purge, cache=given.cache)
+        case "status":
+            current = lifecycle.status()
+            print(lifecycle.status_json(current) if given.json else describe(current))
+            return 0 if current.up else 3
+        case "env":
+            for name, value in lifecycle.environment().items():
+                print(f"export {name}={shlex.quote(value)}")
+        case "demo":
+            from holdfast_sandbox import demo
+
+            demo.run()
+    return 0
+
+
+def describe(current: lifecycle.Status) -> str:
+    """The status for a person."""
+    lines = [
+        f"sandbox   {'up' if current.up else 'not up'}",
+        f"gateway   {current.gateway_url}",
+        f"state     {current.state_dir} ({current.disk_mib} MiB)",
+        f"memory    {current.memory_mib} MiB in {len(current.processes)} processes (pods not counted)",
+    ]
+    if current.missing:
+        lines.append(f"missing   {', '.join(current.missing)}: `holdfast sandbox up` starts them")
+    lines += [f"waiting   {one['namespace']}/{one['pod']}: {one['reason']}" for one in current.waiting]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
