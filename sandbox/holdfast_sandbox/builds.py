@@ -91,7 +91,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         name="pulumi-kubernetes",
         version=KUBERNETES_PROVIDER_VERSION,
         packages=(".",),
-        binaries=(("pulumi-kubernetes", "pulumi-resource-kubernetes"),),
+        binaries=(("pulumi-resource-kubernetes", "pulumi-resource-kubernetes"),),
         stamps=((f"{_PROVIDER}/pkg/version.Version", f"v{KUBERNETES_PROVIDER_VERSION}"),),
         copied=(
             (_PROVIDER, "cmd/pulumi-resource-kubernetes/schema.json", "schema-embed.json"),
