@@ -76,7 +76,7 @@ def start_keda(paths: Paths, kubectl: Kubectl, config: Path, progress: Progress)
 def start_external_secrets(paths: Paths, kubectl: Kubectl, definitions: Path) -> None:
     """External Secrets Operator as a host process, reading Secrets Manager from the AWS stand-in."""
     # All of them: the operator stops where one is missing.
-    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", str(definitions))
+    kubectl.run("apply", "--server-side", "--force-conflicts", "-k", str(definitions))
     kubectl.run(
         "wait",
         "--for=condition=Established",
@@ -92,7 +92,6 @@ def start_external_secrets(paths: Paths, kubectl: Kubectl, definitions: Path) ->
             paths.bin / "external-secrets",
             "--enable-leader-election=false",
             f"--metrics-addr=127.0.0.1:{metrics}",
-            "--healthz-addr=127.0.0.1:8182",
             "--loglevel=warn",
         ],
         environment={

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from holdfast_sandbox import pki, processes
+from holdfast_sandbox import pki, preflight, processes
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
 from holdfast_sandbox.paths import Paths
@@ -119,7 +119,7 @@ def _bridge() -> None:
 
 def _set_sysctls(paths: Paths) -> None:
     """Set what pod networking needs, remembering what was there, for `down` to put back."""
-    subprocess.run(["modprobe", "br_netfilter"], capture_output=True, check=False)
+    preflight.load_module("br_netfilter")
     memory = paths.state / "sysctls-before"
     before = dict(line.split("=") for line in memory.read_text().split()) if memory.is_file() else {}
     for key, value in SYSCTLS.items():

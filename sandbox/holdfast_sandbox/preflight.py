@@ -34,7 +34,7 @@ PORTS: Final = {
         2379: "etcd",
         2380: "etcd",
         5000: "registry",
-        5566: "AWS stand-in",
+        5566: "aws",
         9153: "coredns",
         10248: "kubelet",
         10249: "kube-proxy",
@@ -124,7 +124,7 @@ def look(paths: Paths, *, built: bool, ours: Callable[[str], bool]) -> Machine:
         has_apt=shutil.which("apt-get") is not None,
         has_overlay=not filesystems.exists()
         or "overlay" in filesystems.read_text()
-        or subprocess.run(["modprobe", "overlay"], capture_output=True, check=False).returncode == 0,
+        or load_module("overlay"),
     )
 
 
@@ -150,6 +150,13 @@ def install(packages: Sequence[str], progress: Progress) -> None:
             if done.returncode != 0:
                 tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
                 raise SandboxError(f"`{' '.join(command)}` failed:\n{tail}")
+
+
+def load_module(name: str) -> bool:
+    """Load a kernel module; False where that cannot be done: it may be built in, and the kernel be without
+    the command."""
+    command = _which("modprobe")
+    return command is not None and subprocess.run([command, name], capture_output=True).returncode == 0
 
 
 def _missing() -> list[str]:
