@@ -220,16 +220,38 @@ def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) 
     return {one.name: found[one.name] for one in wanted}
 
 
-def link_all(tools: dict[str, Built], bin_folder: Path) -> None:
-    """Make `bin_folder` hold a link for every name of every tool."""
+def link_all(tools: dict[str, Built], bin_folder: Path, plugin_folder: Path) -> None:
+    """Make `bin_folder` hold a link for every name of every tool, and `plugin_folder` Pulumi's plugins."""
     bin_folder.mkdir(parents=True, exist_ok=True)
     for tool in tools.values():
         for name, target in tool.binaries.items():
             link = bin_folder / name
-            if link.is_symlink() and link.readlink() == target:
-                continue
-            link.unlink(missing_ok=True)
-            link.symlink_to(target)
+            if name in PLUGINS:
+                folder = plugin_folder / PLUGINS[name]
+                folder.mkdir(parents=True, exist_ok=True)
+                _place(target, folder / name)
+            elif name in _LOOKS_BESIDE_ITSELF:
+                _place(target, link)
+            elif not (link.is_symlink() and link.readlink() == target):
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+
+
+PLUGINS: Final = {"pulumi-resource-kubernetes": f"resource-kubernetes-v{KUBERNETES_PROVIDER_VERSION}"}
+"""Binaries that are Pulumi plugins, and the folder below PULUMI_HOME/plugins where the engine looks for them. On
+PATH they would work as well, with a warning each time."""
+_LOOKS_BESIDE_ITSELF: Final = ("pulumi",)
+"""Follows links to find itself and looks for plugins there: it has to stand in the folder, not point out of it."""
+
+
+def _place(source: Path, target: Path) -> None:
+    if target.is_file() and not target.is_symlink() and target.stat().st_size == source.stat().st_size:
+        return
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _installed(one: Recipe) -> Built | None:

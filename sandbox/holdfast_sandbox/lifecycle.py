@@ -79,8 +79,8 @@ def up(paths: Paths | None = None, progress: Progress | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     _heal(paths, progress)
     tools = builds.ensure(paths.cache, progress)
-    builds.link_all(tools, paths.bin)
-    plugins.install(paths.bin)
+    builds.link_all(tools, paths.bin, paths.pulumi_home / "plugins")
+    plugins.install(paths.bin, paths.pulumi_home / "plugins")
     registry.start(paths)
     aws.start(paths)
     node.start(paths, progress)
@@ -263,7 +263,7 @@ def environment(paths: Paths | None = None) -> dict[str, str]:
     values = {
         "PATH": ":".join([*front, *(folder for folder in path if folder not in front)]),
         "KUBECONFIG": str(paths.kubeconfig),
-        "PULUMI_HOME": str(paths.state / "pulumi-home"),
+        "PULUMI_HOME": str(paths.pulumi_home),
         "PULUMI_BACKEND_URL": f"file://{paths.state}/pulumi-state",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(paths.secrets / "pulumi-passphrase"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
@@ -276,6 +276,6 @@ def environment(paths: Paths | None = None) -> dict[str, str]:
     token = paths.secrets / "caller-token"
     if token.is_file():
         values["HOLDFAST_TOKEN_FILE"] = str(token)
-    for folder in ("pulumi-home", "pulumi-state"):
-        (paths.state / folder).mkdir(exist_ok=True)
+    for folder in (paths.pulumi_home, paths.state / "pulumi-state"):
+        folder.mkdir(exist_ok=True)
     return values

@@ -53,6 +53,11 @@ class Paths:
         return self.state / "secrets"
 
     @property
+    def pulumi_home(self) -> Path:
+        """Pulumi's own folder: plugins and settings."""
+        return self.state / "pulumi-home"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.pki / "admin.kubeconfig"
