@@ -78,6 +78,7 @@ def up(paths: Paths | None = None, progress: Progress | None = None) -> None:
     for folder in (paths.state, paths.run, paths.etc, paths.var):
         folder.mkdir(parents=True, exist_ok=True)
     _heal(paths, progress)
+    _remember_foreign(paths)
     tools = builds.ensure(paths.cache, progress)
     builds.link_all(tools, paths.bin, paths.pulumi_home / "plugins")
     plugins.install(paths.bin, paths.pulumi_home / "plugins")
@@ -181,17 +182,27 @@ def _clean_up_node(paths: Paths) -> None:
     subprocess.run(["ip", "link", "del", node.BRIDGE], capture_output=True, check=False)
     # Every pod is gone: give their addresses back, or they leak.
     shutil.rmtree(paths.run / "cni-ipam", ignore_errors=True)
-    for leftover in (
-        "/var/lib/cni/results",
-        "/var/lib/kubelet/device-plugins",
-        "/var/lib/cni",
-        "/var/lib/kubelet",
-    ):
-        try:
-            Path(leftover).rmdir() if Path(leftover).is_dir() else None
-        except OSError:
-            pass  # something of somebody else's is in it
+    _remove_foreign(paths)
     node.restore_sysctls(paths)
+
+
+FOREIGN: Final = ("/var/lib/cni", "/var/lib/kubelet", "/opt/cni", "/etc/cni/net.d", "/run/flannel")
+"""Folders that the kubelet and the network plugins make outside ours, whatever they are told."""
+
+
+def _remember_foreign(paths: Paths) -> None:
+    """Note which of them are not there yet: those are removed by `down`."""
+    memory = paths.state / "absent-before"
+    if not memory.is_file():
+        memory.write_text("".join(f"{folder}\n" for folder in FOREIGN if not Path(folder).exists()))
+
+
+def _remove_foreign(paths: Paths) -> None:
+    memory = paths.state / "absent-before"
+    if memory.is_file():
+        for folder in memory.read_text().split():
+            shutil.rmtree(folder, ignore_errors=True)
+        memory.unlink()
 
 
 def _mounts(paths: Paths) -> list[str]:
