@@ -1,0 +1,99 @@
+"""Structured logs: one JSON object a line on standard output.
+
+Every line has `time` (Unix seconds), `level`, `service`, `event`, and whatever fields the caller gives, among
+them `request_id` and `endpoint` wherever a request is meant. Values of headers, tokens and bodies are never
+fields.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Any, Final
+
+__all__ = ["Log", "configure"]
+
+_ROOT: Final = "holdfast"
+
+
+class _JsonLines(logging.Formatter):
+    """A record as one line of JSON."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": round(record.created, 6),
+            "level": record.levelname.lower(),
+            "service": self._service,
+            "event": record.getMessage(),
+        }
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = repr(record.exc_info[1])
+            line["trace"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, separators=(",", ":"))
+
+
+class Log:
+    """Writes events of one part of a service."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, part: str) -> None:
+        self._logger = logging.getLogger(f"{_ROOT}.{part}")
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        """For people who look for a fault."""
+        self._write(logging.DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: object) -> None:
+        """What happens in the normal course."""
+        self._write(logging.INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        """Somebody may have to do something."""
+        self._write(logging.WARNING, event, fields)
+
+    def error(self, event: str, /, *, trace: BaseException | None = None, **fields: object) -> None:
+        """Something of ours failed. `trace` is written with its stack."""
+        if self._logger.isEnabledFor(logging.ERROR):
+            info = (type(trace), trace, trace.__traceback__) if trace is not None else None
+            self._logger.error(event, extra={"fields": fields}, exc_info=info)
+
+    def _write(self, level: int, event: str, fields: dict[str, object]) -> None:
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, event, extra={"fields": fields})
+
+
+class _NotOurOwnAborts(logging.Filter):
+    """Drops the server library's complaint about answers that we break off on purpose.
+
+    Ending an ASGI call before its answer is complete is how a connection is aborted, so that a client sees a
+    broken transfer instead of a clean end.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in str(record.msg)
+
+
+def configure(service: str, level: str = "info") -> None:
+    """Send all logs to standard output as JSON lines. `level`: debug, info, warning or error.
+
+    Raises ValueError for another level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise ValueError(f"log level is {level!r}, not one of debug, info, warning, error: use one of these")
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_JsonLines(service))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger(_ROOT).setLevel(number)
+    logging.getLogger("uvicorn.error").addFilter(_NotOurOwnAborts())
+    logging.Formatter.converter = time.gmtime
