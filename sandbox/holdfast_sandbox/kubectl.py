@@ -25,6 +25,12 @@ class Kubectl:
             check=False,
         )
 
+    def popen(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command that goes on, such as a watch; the caller ends it."""
+        return subprocess.Popen(
+            [*self._command, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+
     def ok(self, *words: str) -> bool:
         """Whether the command succeeds."""
         return self._do(*words).returncode == 0

@@ -1,0 +1,108 @@
+"""Watches one endpoint wake up, and says when each phase was reached. Timed here, to a few milliseconds: the
+timestamps inside Kubernetes objects are whole seconds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from holdfast_contract import names
+from holdfast_sandbox.kubectl import Kubectl
+
+PHASES: Final = ("accepted", "scaled", "scheduled", "pulled", "ready", "answered")
+"""In order: the gateway has the request; a pod exists; it has a node; the model's image is there and its container
+runs; it is ready; the caller has the answer."""
+
+
+def reached(pod: Mapping[str, Any]) -> set[str]:
+    """The phases that a pod, as Kubernetes shows it, has behind it."""
+    status = pod.get("status", {})
+    conditions = {one["type"]: one["status"] == "True" for one in status.get("conditions", [])}
+    model = next(
+        (one for one in status.get("containerStatuses", []) if one["name"] == names.MODEL_CONTAINER), None
+    )
+    phases = {"scaled"}
+    if conditions.get("PodScheduled"):
+        phases.add("scheduled")
+    if model is not None and ("running" in model["state"] or model.get("containerID")):
+        phases.add("pulled")
+    if conditions.get("Ready"):
+        phases.add("ready")
+    return phases
+
+
+@dataclass
+class Watch:
+    """Phases of one endpoint's cold start, as seconds since `begin`."""
+
+    kubectl: Kubectl
+    namespace: str
+    endpoint: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Start the clock: the request is sent now."""
+        self._zero = time.monotonic()
+
+    def mark(self, phase: str) -> None:
+        """This phase is reached now; the first time counts."""
+        self.seconds.setdefault(phase, time.monotonic() - self._zero)
+
+    def __enter__(self) -> Watch:
+        self.begin()
+        self._process = self.kubectl.popen(
+            "-n",
+            self.namespace,
+            "get",
+            "pods",
+            "-l",
+            f"{names.LABEL_ENDPOINT}={self.endpoint}",
+            "--watch",
+            "-o",
+            "json",
+        )
+        self._thread = threading.Thread(target=self._follow, args=(self._process,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait(timeout=5)
+        self._thread.join(timeout=5)
+
+    def _follow(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for pod in _objects(process.stdout):
+            for phase in reached(pod):
+                self.mark(phase)
+
+    def table(self) -> str:
+        """The phases in order, each with its second and what it took."""
+        lines, before = [], 0.0
+        for phase in PHASES:
+            if phase in self.seconds:
+                at = self.seconds[phase]
+                lines.append(f"    {phase:<10} {at:7.2f} s   (+{max(0.0, at - before):.2f})")
+                before = at
+        return "\n".join(lines)
+
+
+def _objects(lines: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """The JSON objects of a stream that prints them one after another over many lines."""
+    decoder, text = json.JSONDecoder(), ""
+    for line in lines:
+        text += line
+        if line != "}\n":
+            continue
+        while text := text.lstrip():
+            try:
+                found, end = decoder.raw_decode(text)
+            except json.JSONDecodeError:
+                break
+            yield found
+            text = text[end:]

@@ -1,0 +1,180 @@
+"""The main job, from nothing to an answer: `make up`.
+
+Every step is a command that one could type oneself, shown as it is run: the platform comes up, two stacks are
+declared with plain `pulumi up`, and the first request to an endpoint with no replica is held, wakes it through
+KEDA and is answered by a real model. Run a second time, it changes nothing and asks again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, Final
+
+from holdfast_contract import names, tokens
+from holdfast_sandbox import lifecycle, registry
+from holdfast_sandbox.coldstart import Watch
+from holdfast_sandbox.errors import SandboxError
+from holdfast_sandbox.kubectl import Kubectl
+from holdfast_sandbox.paths import CHECKOUT, Paths, default_paths
+from holdfast_sandbox.progress import Progress
+
+SHARED_STACK: Final = "sandbox-shared"
+ENDPOINTS_STACK: Final = "sandbox"
+ENDPOINT: Final = "receipts"
+ROUTE: Final = "/ocr"
+PICTURE: Final = CHECKOUT / "templates" / "ocr" / "examples" / "receipt.png"
+ANSWER_TIMEOUT_S: Final = 300
+"""The example's startup budget and then some: longer means that something is wrong."""
+
+
+def run() -> None:
+    """Bring everything up and show the first answer. Raises SandboxError where a step fails."""
+    began = time.monotonic()
+    paths = default_paths()
+    _title("The platform: Kubernetes, KEDA, a registry and an AWS stand-in on this machine")
+    lifecycle.up(paths, Progress())
+    token = caller_token(paths)
+    environment = lifecycle.environment(paths)
+    _title("The shared stack: queue, gateway, scaler")
+    _up(environment, SHARED_STACK, shared_configuration(paths))
+    _title(f"The endpoint stack: `{ENDPOINT}`, a clone of the template `ocr`")
+    _up(environment, ENDPOINTS_STACK, endpoints_configuration(token))
+    _title(f"The first request to `{ENDPOINT}`")
+    url = f"{lifecycle.GATEWAY_URL}{names.PATH_ENDPOINT}/{ENDPOINT}{ROUTE}"
+    prove(paths, url, token)
+    _title("What to try next")
+    print(_next_steps(paths, url))
+    print(f"\nAll of it took {time.monotonic() - began:.0f} s.")
+
+
+def shared_configuration(paths: Paths) -> dict[str, str]:
+    """The shared stack's settings in a sandbox."""
+    images: dict[str, str] = json.loads((paths.state / "images.json").read_text())
+    return {
+        "holdfast:layer": "shared",
+        "holdfast:platform": "sandbox",
+        "holdfast:baseUrl": lifecycle.GATEWAY_URL,
+        "holdfast:servicesImage": images["holdfast/services"],
+        "holdfast:servicesImageSecret": "sandbox/registry",
+        "holdfast:templateRegistry": f"{registry.HOST}/holdfast",
+        "holdfast:templateRegistrySecret": "sandbox/registry",
+    }
+
+
+def endpoints_configuration(token: str) -> dict[str, str]:
+    """The endpoint stack's settings in a sandbox."""
+    return {
+        "holdfast:layer": "endpoints",
+        "holdfast:sharedStack": f"organization/holdfast/{SHARED_STACK}",
+        "holdfast:tokens": json.dumps([tokens.declare(token)]),
+    }
+
+
+def caller_token(paths: Paths) -> str:
+    """The token that opens the examples; made at first use and kept in a file of mode 600."""
+    file = paths.secrets / "caller-token"
+    if not file.is_file():
+        file.touch(mode=0o600)
+        file.write_text(tokens.new_token("sandbox"))
+    return file.read_text().strip()
+
+
+def prove(paths: Paths, url: str, token: str) -> None:
+    """Send the picture, and show each phase from the held request to the answer."""
+    kubectl = Kubectl(paths)
+    request = urllib.request.Request(
+        url,
+        data=PICTURE.read_bytes(),
+        method="POST",
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "image/png"},
+    )
+    _wait_for_gateway()
+    replicas = kubectl.text(
+        "-n", names.ENDPOINTS_NAMESPACE, "get", "deploy", ENDPOINT, "-o", "jsonpath={.spec.replicas}"
+    )
+    print(f"  replicas before: {replicas or 0}", flush=True)
+    with Watch(kubectl, names.ENDPOINTS_NAMESPACE, ENDPOINT) as watch:
+        watch.begin()
+        watch.mark("accepted")
+        answer, headers = _send(request)
+        watch.mark("answered")
+    print(watch.table())
+    waited, worked = headers.get(names.HEADER_QUEUE_SECONDS), headers.get(names.HEADER_MODEL_SECONDS)
+    print(f"  held {waited} s, then {worked} s in the model on replica {headers.get(names.HEADER_REPLICA)}")
+    print("  the answer:")
+    for line in answer.get("text", "").splitlines()[:12]:
+        print(f"    | {line}")
+
+
+def _send(request: urllib.request.Request) -> tuple[dict[str, Any], dict[str, str]]:
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_TIMEOUT_S) as answer:
+            return json.loads(answer.read()), {k.lower(): v for k, v in answer.headers.items()}
+    except urllib.error.HTTPError as error:
+        raise SandboxError(f"the endpoint answered {error.code}: {error.read().decode()[:2000]}") from None
+    except OSError as error:
+        raise SandboxError(f"the gateway cannot be reached at {request.full_url}: {error}") from None
+
+
+def _wait_for_gateway() -> None:
+    """The document of a new endpoint reaches the gateway within about a second."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"{lifecycle.GATEWAY_URL}/healthz", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.3)
+    raise SandboxError(
+        f"the gateway does not answer at {lifecycle.GATEWAY_URL}: "
+        "`kubectl -n holdfast-system get pods` shows what is wrong"
+    )
+
+
+def _up(environment: dict[str, str], stack: str, configuration: dict[str, str]) -> None:
+    _pulumi(environment, "stack", "select", "--create", stack, quiet=True)
+    pairs = [word for key, value in configuration.items() for word in ("--plaintext", f"{key}={value}")]
+    _pulumi(environment, "config", "set-all", "--stack", stack, *pairs, quiet=True)
+    _pulumi(
+        environment, "up", "--stack", stack, "--yes", "--diff" if "-v" in sys.argv else "--suppress-progress"
+    )
+
+
+def _pulumi(environment: dict[str, str], *words: str, quiet: bool = False) -> None:
+    shown = "config set-all …" if words[:2] == ("config", "set-all") else shlex.join(words)
+    print(f"  $ pulumi {shown}", flush=True)
+    done = subprocess.run(
+        ["pulumi", "--non-interactive", "--color", "always" if sys.stdout.isatty() else "never", *words],
+        cwd=CHECKOUT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        output = f":\n{done.stdout}" if quiet else "; its message stands above"
+        raise SandboxError(f"`pulumi {shown}` failed{output}")
+
+
+def _title(text: str) -> None:
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"\n{bold}{text}{plain}", flush=True)
+
+
+def _next_steps(paths: Paths, url: str) -> str:
+    command = Path(".venv/bin/holdfast")
+    return f"""  eval "$({command} sandbox env)"              # pulumi, kubectl and holdfast talk to this platform
+  holdfast ls                                        # what exists, with its replicas
+  curl -H "Authorization: Bearer $(cat {paths.secrets}/caller-token)" \\
+       -H "Content-Type: image/png" --data-binary @{PICTURE.relative_to(CHECKOUT)} {url}
+  $EDITOR stacks/endpoints.py && pulumi preview -s {ENDPOINTS_STACK}     # add an endpoint: see only its resources
+  make down                                          # stop everything, leave nothing"""
