@@ -99,6 +99,9 @@ def cancel_subject(endpoint: str, request_id: str) -> str:
 
 # --- Environment of the services --------------------------------------------------------------------------
 ENV_NATS_URL: Final = "HOLDFAST_NATS_URL"
+ENV_NATS_USER: Final = "HOLDFAST_NATS_USER"
+ENV_NATS_PASSWORD: Final = "HOLDFAST_NATS_PASSWORD"
+"""The broker's user for this part; both unset: a broker without authentication, as in process tests."""
 ENV_NATS_REPLICAS: Final = "HOLDFAST_NATS_REPLICAS"
 """How many servers keep each stream: 1 or 3."""
 ENV_NAMESPACE: Final = "HOLDFAST_NAMESPACE"

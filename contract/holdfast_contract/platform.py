@@ -46,5 +46,9 @@ class PlatformContract(Frozen):
     """Registry prefix for images of the catalogue's templates; None: as the template says."""
     template_registry_secret: str | None = None
     """Secrets Manager secret with that registry's credentials; None: public."""
+    pull_secret: str | None = None
+    """Secret in `namespace` with which `worker_image` is pulled; None: public, or by the node's role."""
+    instance_types: bool = True
+    """Whether nodes carry their instance type as a label, as clouds' do."""
     gpu_node_selector: dict[str, str] = Field(default_factory=dict)
     """Label that selects the platform's GPU nodes; empty: any node that has the resource."""
