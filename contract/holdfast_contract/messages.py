@@ -82,6 +82,11 @@ class RequestMessage(Frozen):
     reply_url: str | None = None
     """Where the worker streams the answer to: the gateway that holds the caller, signed."""
     body_object: str | None = None
+    body_length: int = 0
+    """Bytes of the body, wherever it is."""
+    recorded: bool = False
+    """Whether the request has a record, so that its states and its result are kept: asynchronous ones, and those
+    with an idempotency key."""
     webhook_url: str | None = None
     traceparent: str | None = None
 
@@ -107,6 +112,8 @@ class RequestRecord(Frozen):
     headers: tuple[tuple[str, str], ...] = ()
     result_object: str | None = None
     """Object-store name of the stored answer's body; None: empty, or not kept (sync, delivered)."""
+    result_base64: str | None = None
+    """The stored answer's body itself, where it is small."""
     error: str | None = None
     """Why it FAILED, EXPIRED or was CANCELED, for people."""
     token_id: str | None = None

@@ -55,6 +55,9 @@ HEADER_QUEUE_SECONDS: Final = "x-queue-s"
 """On the answer: seconds from acceptance until a replica took the request."""
 HEADER_MODEL_SECONDS: Final = "x-model-s"
 """On the answer: seconds from the replica taking the request to the first byte of its answer."""
+HEADER_ACK: Final = "holdfast-ack"
+"""From worker to gateway only: the message's acknowledgement subject, so that the gateway can give the request
+back at once when the worker dies."""
 
 # --- Paths ------------------------------------------------------------------------------------------------
 PATH_ENDPOINT: Final = "/e"
@@ -97,6 +100,11 @@ def cancel_subject(endpoint: str, request_id: str) -> str:
     return f"cancel.{endpoint}.{request_id}"
 
 
+def done_subject(endpoint: str, request_id: str) -> str:
+    """Core subject: this request ended, and its record says how. `*` for any."""
+    return f"done.{endpoint}.{request_id}"
+
+
 # --- Environment of the services --------------------------------------------------------------------------
 ENV_NATS_URL: Final = "HOLDFAST_NATS_URL"
 ENV_NATS_USER: Final = "HOLDFAST_NATS_USER"
@@ -118,3 +126,19 @@ ENV_DOMAIN: Final = "HOLDFAST_DOMAIN"
 """Endpoints answer at `<endpoint>.<domain>`; unset: only at `/e/<endpoint>/`."""
 ENV_WORKER_STATE_DIR: Final = "HOLDFAST_WORKER_STATE_DIR"
 """Directory shared by worker and model container: the drain script waits for `<dir>/busy` to go."""
+ENV_BIND: Final = "HOLDFAST_BIND"
+"""The address that gateway and worker listen on; default `0.0.0.0`."""
+ENV_PORT: Final = "HOLDFAST_PORT"
+"""Overrides GATEWAY_PORT, or a worker's WORKER_PORT: for several of them on one machine."""
+ENV_INTERNAL_PORT: Final = "HOLDFAST_INTERNAL_PORT"
+"""Overrides GATEWAY_INTERNAL_PORT."""
+ENV_MODEL_URL: Final = "HOLDFAST_MODEL_URL"
+"""Worker: where its model answers; default `http://127.0.0.1:<port of the document>`."""
+ENV_LOG_LEVEL: Final = "HOLDFAST_LOG_LEVEL"
+"""debug, info (default), warning or error."""
+ENV_MAX_BODY_BYTES: Final = "HOLDFAST_MAX_BODY_BYTES"
+"""Gateway: the largest request body; default 256 MiB."""
+ENV_DRAIN_S: Final = "HOLDFAST_DRAIN_S"
+"""Seconds that a stopping gateway or worker gives to what is under way. A pod's termination grace must be longer."""
+ENV_LAME_DUCK_S: Final = "HOLDFAST_LAME_DUCK_S"
+"""Gateway: seconds between "not ready" and closing the door, while load balancers take notice; default 5."""
