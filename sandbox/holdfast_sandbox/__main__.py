@@ -58,7 +58,7 @@ def describe(current: lifecycle.Status) -> str:
         f"sandbox   {'up' if current.up else 'not up'}",
         f"gateway   {current.gateway_url}",
         f"state     {current.state_dir} ({current.disk_mib} MiB)",
-        f"memory    {current.memory_mib} MiB in {len(current.processes)} processes (pods not counted)",
+        f"memory    {current.memory_mib} MiB in {len(current.processes)} processes, pods included",
     ]
     if current.missing:
         lines.append(f"missing   {', '.join(current.missing)}: `holdfast sandbox up` starts them")

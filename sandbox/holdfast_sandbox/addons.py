@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast_sandbox import aws, processes
+from holdfast_sandbox.addresses import BRIDGE_ADDRESS, DNS_ADDRESS
 from holdfast_sandbox.kubectl import Kubectl
-from holdfast_sandbox.node import BRIDGE_ADDRESS, DNS_ADDRESS
 from holdfast_sandbox.paths import Paths
 from holdfast_sandbox.progress import Progress
 
@@ -19,7 +19,10 @@ EXTERNAL_METRICS: Final = "apiservice/v1beta1.external.metrics.k8s.io"
 
 def start_dns(paths: Paths, kubectl: Kubectl) -> None:
     """CoreDNS as a host process behind the usual Service."""
-    processes.start(paths, "coredns", [paths.bin / "coredns", "-conf", paths.etc / "Corefile"])
+    corefile = paths.etc / "Corefile"
+    # Restarted with other certificates as well: it would go on with the old ones.
+    files = [corefile, paths.pki / "made-for"]
+    processes.start(paths, "coredns", [paths.bin / "coredns", "-conf", corefile], files=files)
     ports = [
         {"name": "dns", "port": 53, "targetPort": 5353, "protocol": "UDP"},
         {"name": "dns-tcp", "port": 53, "targetPort": 5353, "protocol": "TCP"},

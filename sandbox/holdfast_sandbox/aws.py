@@ -35,7 +35,8 @@ ENVIRONMENT: Final = {
 
 def client(service: str) -> Any:
     """A boto3 client of the stand-in."""
-    return boto3.client(
+    make: Any = boto3.client  # typed for literal service names only
+    return make(
         service,
         endpoint_url=URL,
         region_name=REGION,

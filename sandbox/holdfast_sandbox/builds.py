@@ -48,8 +48,8 @@ class Recipe:
     """(module, file in it, name in the folder) put beside main.go before the build."""
     kept: tuple[tuple[str, str], ...] = ()
     """(module, folder in it) kept in the cache beside the binaries: manifests."""
-    typical_s: int = 60
-    """Seconds of a first build on two cores, for the progress line; measured."""
+    typical_s: int = field(default=60, repr=False)
+    """Seconds of a first build on two cores, for the progress line; measured. No part of the key."""
 
     @property
     def folder(self) -> Path:
@@ -223,6 +223,7 @@ def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) 
 def link_all(tools: dict[str, Built], bin_folder: Path, plugin_folder: Path) -> None:
     """Make `bin_folder` hold a link for every name of every tool, and `plugin_folder` Pulumi's plugins."""
     bin_folder.mkdir(parents=True, exist_ok=True)
+    (bin_folder / BIN_MARK).touch()
     for tool in tools.values():
         for name, target in tool.binaries.items():
             link = bin_folder / name
@@ -244,9 +245,15 @@ _LOOKS_BESIDE_ITSELF: Final = ("pulumi",)
 """Follows links to find itself and looks for plugins there: it has to stand in the folder, not point out of it."""
 
 
+BIN_MARK: Final = ".holdfast-sandbox"
+"""A file that tells a sandbox's folder of tools from others on PATH."""
+
+
 def _place(source: Path, target: Path) -> None:
-    if target.is_file() and not target.is_symlink() and target.stat().st_size == source.stat().st_size:
-        return
+    if target.is_file() and not target.is_symlink():
+        there, wanted = target.stat(), source.stat()
+        if (there.st_size, there.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns):
+            return
     target.unlink(missing_ok=True)
     try:
         target.hardlink_to(source)
@@ -257,7 +264,10 @@ def _place(source: Path, target: Path) -> None:
 def _installed(one: Recipe) -> Built | None:
     if one.version_command is None:
         return None
-    path = shutil.which(one.version_command[0])
+    # Not what a sandbox itself put on PATH: that is a link into a cache, and would end as a link to itself.
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(":") if folder]
+    foreign = ":".join(str(folder) for folder in folders if not (folder / BIN_MARK).exists())
+    path = shutil.which(one.version_command[0], path=foreign)
     if path is None:
         return None
     shown = subprocess.run(
@@ -275,16 +285,35 @@ def _cached(cache: Path, one: Recipe) -> Built | None:
     if not manifest.is_file():
         return None
     hashes: dict[str, str] = json.loads(manifest.read_text())
-    for name, expected in hashes.items():
-        file = folder / "bin" / name
-        if not file.is_file() or _sha256(file) != expected:
-            # Damaged or tampered with: build it again rather than run it.
-            shutil.rmtree(folder)
-            return None
+    if not _intact(folder, hashes):
+        # Damaged or tampered with: build it again rather than run it.
+        shutil.rmtree(folder)
+        return None
     binaries = {name: folder / "bin" / name for name in hashes}
     first = one.binaries[0][1]
     binaries |= {link: folder / "bin" / link for link in one.links if first in binaries}
     return Built(one, folder, binaries)
+
+
+def _intact(folder: Path, hashes: dict[str, str]) -> bool:
+    """Whether every file has its hash. A gigabyte takes seconds, so a file that did not change since (the kernel
+    notes every change of content or owner in its ctime) is not read again."""
+    stamp = folder / "checked.json"
+    present: dict[str, list[int]] = {}
+    for name in hashes:
+        file = folder / "bin" / name
+        if not file.is_file():
+            return False
+        seen = file.stat()
+        present[name] = [seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns]
+    if stamp.is_file() and json.loads(stamp.read_text()) == present:
+        return True
+    if any(_sha256(folder / "bin" / name) != expected for name, expected in hashes.items()):
+        return False
+    partial = stamp.with_suffix(f".{os.getpid()}")
+    partial.write_text(json.dumps(present))
+    partial.rename(stamp)
+    return True
 
 
 def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from holdfast_sandbox import addons, aws, builds, images, node, plugins, preflight, processes, registry
+import psutil
+
+from holdfast_sandbox import (
+    addons,
+    aws,
+    builds,
+    images,
+    node,
+    plugins,
+    preflight,
+    processes,
+    registry,
+    traces,
+)
+from holdfast_sandbox.addresses import BRIDGE, BRIDGE_ADDRESS
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
 from holdfast_sandbox.paths import Paths, default_paths
 from holdfast_sandbox.progress import Progress
 
-GATEWAY_URL: Final = f"http://{node.BRIDGE_ADDRESS}:30080"
+GATEWAY_URL: Final = f"http://{BRIDGE_ADDRESS}:30080"
 """Where the gateway answers on this machine: a NodePort on the pod bridge, which nothing outside reaches."""
 
 
@@ -38,7 +55,7 @@ class Status:
     waiting: list[dict[str, Any]] = field(default_factory=list)
     """Pods whose containers cannot start, with the reason."""
     memory_mib: int = 0
-    """Resident memory of the host processes; pods' containers are not in it."""
+    """Resident memory of its processes and of all pods."""
     disk_mib: int = 0
 
 
@@ -60,46 +77,86 @@ EXPECTED: Final = (
 def build(
     names: list[str] | None = None, paths: Paths | None = None, progress: Progress | None = None
 ) -> None:
-    """Build the tools into the cache, or only those named."""
+    """Build the tools into the cache, or only those named. Raises SandboxError where one is unknown or fails."""
     paths = paths or default_paths()
     builds.ensure(paths.cache, progress or Progress(), names or None)
 
 
-def up(paths: Paths | None = None, progress: Progress | None = None) -> None:
-    """Bring the whole platform up; does nothing that is already done.
+def up(paths: Paths | None = None, progress: Progress | None = None, *, project_images: bool = True) -> None:
+    """Bring the whole platform up; does nothing that is already done, and mends what a crash or a reboot left.
 
+    `project_images`: also build and push the images of services and templates, which an endpoint needs.
     Raises SandboxError, before anything is changed, where this machine cannot run it.
     """
     paths, progress = paths or default_paths(), progress or Progress()
     cached = all((paths.cache / "tools" / one.key()).is_dir() for one in builds.RECIPES)
-    machine = preflight.look(paths, built=cached, ours=lambda name: processes.pid_of(paths, name) is not None)
+    machine = preflight.look(paths, built=cached)
     preflight.refuse(machine)
-    preflight.install(machine.missing_packages, progress)
-    for folder in (paths.state, paths.run, paths.etc, paths.var):
-        folder.mkdir(parents=True, exist_ok=True)
-    _heal(paths, progress)
-    _remember_foreign(paths)
-    tools = builds.ensure(paths.cache, progress)
-    builds.link_all(tools, paths.bin, paths.pulumi_home / "plugins")
-    plugins.install(paths.bin, paths.pulumi_home / "plugins")
-    registry.start(paths)
-    aws.start(paths)
-    node.start(paths, progress)
-    kubectl = Kubectl(paths)
-    images.ensure_platform_images(paths, tools, progress)
-    addons.start_dns(paths, kubectl)
-    addons.start_external_secrets(paths, kubectl, tools["external-secrets"].folder / "kept" / "bases")
-    addons.start_keda(paths, kubectl, tools["keda"].folder / "kept" / "config", progress)
-    images.ensure_project_images(paths, progress)
+    with _alone(paths, progress):
+        preflight.install(machine.missing_packages, progress)
+        tools = builds.ensure(paths.cache, progress)
+        for folder in (paths.state, paths.run, paths.etc, paths.var):
+            folder.mkdir(parents=True, exist_ok=True)
+        _heal(paths, progress)
+        traces.remember(paths)
+        builds.link_all(tools, paths.bin, paths.pulumi_home / "plugins")
+        plugins.install(paths.bin, paths.pulumi_home / "plugins")
+        with progress.step("registry and AWS stand-in"):
+            registry.start(paths)
+            aws.start(paths)
+        node.start(paths, progress)
+        kubectl = Kubectl(paths)
+        images.ensure_platform_images(paths, tools, progress)
+        with progress.step("cluster DNS"):
+            addons.start_dns(paths, kubectl)
+        with progress.step("External Secrets"):
+            addons.start_external_secrets(paths, kubectl, tools["external-secrets"].folder / "kept" / "bases")
+        addons.start_keda(paths, kubectl, tools["keda"].folder / "kept" / "config", progress)
+        if project_images:
+            images.ensure_project_images(paths, progress)
     progress.say("the sandbox is up")
 
 
+@contextmanager
+def _alone(paths: Paths, progress: Progress) -> Iterator[None]:
+    """One `up` or `down` at a time. The lock is on a folder that is there anyway: a lock file would be left."""
+    paths.state.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(paths.state.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("another `up` or `down` is at work; waiting for it")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _heal(paths: Paths, progress: Progress) -> None:
-    """After a reboot or a crash, containers and mounts of the past are in the way of the kubelet."""
-    if processes.pid_of(paths, "containerd") is None and (_mounts(paths) or _network_namespaces()):
-        progress.say("cleaning up after a sandbox that ended without `down`")
-        processes.stop(paths, list(processes.running(paths)))
-        _clean_up_node(paths)
+    """Clear away what the parts cannot mend themselves, when they are started again."""
+    reason = _broken(paths)
+    if reason:
+        progress.say(f"cleaning up first: {reason}")
+        _stop_all(paths)
+        shutil.rmtree(paths.run)
+        paths.run.mkdir()
+    (paths.run / "boot").write_text(processes.boot_id())
+
+
+def _broken(paths: Paths) -> str | None:
+    """Why what is there cannot simply be continued; None: it can, or there is nothing."""
+    boot = paths.run / "boot"
+    if boot.is_file() and boot.read_text() != processes.boot_id():
+        return "the machine was booted since"
+    strays = processes.strays(paths)
+    if strays and not processes.running(paths):
+        return f"{len(strays)} processes run of which there is no record"
+    if strays and not traces.link_exists(BRIDGE):
+        return f"pods run, but the network interface {BRIDGE} is gone"
+    if processes.running(paths) and not (paths.pki / "made-for").is_file():
+        return "processes run, but their state is gone"
+    return None
 
 
 def down(
@@ -112,110 +169,62 @@ def down(
     """Stop everything and remove what it put into the machine; works after a crash or a reboot as well.
 
     `purge`: also forget the state (cluster, Pulumi stacks, passwords). `cache`: also what was built.
+    Raises SandboxError where something of it cannot be removed.
     """
     paths, progress = paths or default_paths(), progress or Progress()
     if os.geteuid() != 0:
         raise SandboxError("user is not root: the sandbox's processes are root's; run it with sudo")
-    with progress.step("stopping the sandbox"):
-        extra = [name for name in processes.running(paths) if name not in node.PARTS]
-        first = ("kube-proxy", "kubelet", "kube-scheduler", "kube-controller-manager")
-        processes.stop(paths, [*extra, *first])
-        _kill_containers(paths)
-        processes.stop(paths, ["kube-apiserver"])
-        processes.stop(paths, ["etcd", "containerd"])
-        _clean_up_node(paths)
-    if purge:
-        for folder in (paths.state, paths.run):
-            shutil.rmtree(folder, ignore_errors=True)
-        progress.say("its state is removed")
+    with _alone(paths, progress):
+        if paths.state.exists() or paths.run.exists() or processes.strays(paths):
+            with progress.step("stopping the sandbox"):
+                _stop_all(paths)
+        left = traces.leftovers(paths, BRIDGE) if paths.state.exists() else []
+        if left:
+            raise SandboxError("stopped, but this is still there; try again:\n  " + "\n  ".join(left))
+        if purge:
+            for folder in (paths.state, paths.run):
+                shutil.rmtree(folder, ignore_errors=True)
+            progress.say("its state is removed")
     if cache:
         shutil.rmtree(paths.cache, ignore_errors=True)
         progress.say("its build cache is removed")
 
 
+def _stop_all(paths: Paths) -> None:
+    extra = [name for name in processes.running(paths) if name not in node.PARTS]
+    processes.stop(paths, [*extra, *node.PARTS[: node.PARTS.index("kube-apiserver")]])
+    _kill_containers(paths)
+    processes.stop(paths, ["kube-apiserver"])
+    processes.stop(paths, ["etcd", "containerd"])
+    _kill_strays(paths)
+    traces.remove(paths, BRIDGE)
+
+
 def _kill_containers(paths: Paths) -> None:
     """Containers outlive kubelet and containerd: end them while containerd still answers."""
-    if processes.pid_of(paths, "containerd") is not None:
-        tasks = node.ctr(paths, "tasks", "ls", "-q").stdout.split()
-        for task in tasks:
-            node.ctr(paths, "tasks", "kill", "--signal", "SIGKILL", task)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and "RUNNING" in node.ctr(paths, "tasks", "ls").stdout:
-            time.sleep(0.1)
-        for task in tasks:
-            node.ctr(paths, "tasks", "rm", "--force", task)
-        for container in node.ctr(paths, "containers", "ls", "-q").stdout.split():
-            node.ctr(paths, "containers", "rm", container)
-    _kill_shims(paths)
+    if processes.pid_of(paths, "containerd") is None:
+        return
+    tasks = node.ctr(paths, "tasks", "ls", "-q").stdout.split()
+    for task in tasks:
+        node.ctr(paths, "tasks", "kill", "--signal", "SIGKILL", task)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and "RUNNING" in node.ctr(paths, "tasks", "ls").stdout:
+        time.sleep(0.1)
+    for task in tasks:
+        node.ctr(paths, "tasks", "rm", "--force", task)
+    for container in node.ctr(paths, "containers", "ls", "-q").stdout.split():
+        node.ctr(paths, "containers", "rm", container)
 
 
-def _kill_shims(paths: Paths) -> None:
+def _kill_strays(paths: Paths) -> None:
     """After a crash of containerd only the shims hold the containers; each shim's children go with it."""
-    import psutil
-
-    socket = str(paths.run / "containerd" / "containerd.sock")
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if words and "containerd-shim" in words[0] and socket in words:
-            try:
-                family = [*process.children(recursive=True), process]
-            except psutil.NoSuchProcess:
-                continue
-            for member in family:
-                try:
-                    member.kill()
-                except psutil.NoSuchProcess:
-                    continue
-
-
-def _clean_up_node(paths: Paths) -> None:
-    _kill_shims(paths)
-    kube_proxy = paths.bin / "kube-proxy"
-    if kube_proxy.exists():
-        subprocess.run([kube_proxy, "--cleanup"], capture_output=True, check=False, timeout=60)
-    for table in ("ip kube-proxy", "ip6 kube-proxy"):
-        subprocess.run(["nft", "delete", "table", *table.split()], capture_output=True, check=False)
-    for mount in _mounts(paths):
-        subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
-    for namespace in _network_namespaces():
-        subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
-    subprocess.run(["ip", "link", "del", node.BRIDGE], capture_output=True, check=False)
-    # Every pod is gone: give their addresses back, or they leak.
-    shutil.rmtree(paths.run / "cni-ipam", ignore_errors=True)
-    _remove_foreign(paths)
-    node.restore_sysctls(paths)
-
-
-FOREIGN: Final = ("/var/lib/cni", "/var/lib/kubelet", "/opt/cni", "/etc/cni/net.d", "/run/flannel")
-"""Folders that the kubelet and the network plugins make outside ours, whatever they are told."""
-
-
-def _remember_foreign(paths: Paths) -> None:
-    """Note which of them are not there yet: those are removed by `down`."""
-    memory = paths.state / "absent-before"
-    if not memory.is_file():
-        memory.write_text("".join(f"{folder}\n" for folder in FOREIGN if not Path(folder).exists()))
-
-
-def _remove_foreign(paths: Paths) -> None:
-    memory = paths.state / "absent-before"
-    if memory.is_file():
-        for folder in memory.read_text().split():
-            shutil.rmtree(folder, ignore_errors=True)
-        memory.unlink()
-
-
-def _mounts(paths: Paths) -> list[str]:
-    """Mount points below the sandbox's folders, the deepest first."""
-    ours = tuple(f"{folder}/" for folder in (paths.state, paths.run))
-    lines = Path("/proc/mounts").read_text().splitlines()
-    return sorted((line.split()[1] for line in lines if line.split()[1].startswith(ours)), reverse=True)
-
-
-def _network_namespaces() -> list[str]:
-    """Pod network namespaces, which the container runtime names `cni-…`."""
-    folder = Path("/run/netns")
-    return sorted(file.name for file in folder.glob("cni-*")) if folder.is_dir() else []
+    family: list[psutil.Process] = []
+    for process in processes.strays(paths):
+        try:
+            family += [*process.children(recursive=True), process]
+        except psutil.NoSuchProcess:
+            continue
+    processes.end(family, grace_s=2)
 
 
 def status(paths: Paths | None = None) -> Status:
@@ -228,7 +237,11 @@ def status(paths: Paths | None = None) -> Status:
         kubectl = Kubectl(paths)
         ready = (
             kubectl.text(
-                "get", "node", node.name(), "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+                "get",
+                "node",
+                node.name(paths),
+                "-o",
+                "jsonpath={.status.conditions[?(@.type=='Ready')].status}",
             )
             == "True"
         )

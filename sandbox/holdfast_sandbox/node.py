@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Final
 
 from holdfast_sandbox import pki, preflight, processes
+from holdfast_sandbox.addresses import (
+    API_URL,
+    BRIDGE,
+    BRIDGE_ADDRESS,
+    DNS_ADDRESS,
+    POD_NETWORK,
+    SERVICE_NETWORK,
+)
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
 from holdfast_sandbox.paths import Paths
 from holdfast_sandbox.progress import Progress
 
-BRIDGE: Final = "cni0"
-BRIDGE_ADDRESS: Final = "10.244.0.1"
-POD_NETWORK: Final = "10.244.0.0/24"
-SERVICE_NETWORK: Final = "10.96.0.0/16"
-DNS_ADDRESS: Final = "10.96.0.10"
-API_URL: Final = f"https://{BRIDGE_ADDRESS}:6443"
 AUTOSCALER_SYNC_S: Final = 5
 """Kubernetes's default is 15 s; a sandbox is for trying things out."""
 GPUS: Final = 8
@@ -47,17 +49,21 @@ PARTS: Final = (
 """In the order in which they are stopped."""
 
 
-def name() -> str:
-    """The node's name: the machine's."""
-    return platform.node().lower()
+def name(paths: Paths) -> str:
+    """The node's name: what the machine was called when the sandbox was first up, for certificates and pods keep
+    to it when the machine is renamed."""
+    file = paths.state / "node-name"
+    if not file.is_file():
+        file.write_text(platform.node().lower() or "sandbox")
+    return file.read_text()
 
 
 def start(paths: Paths, progress: Progress) -> None:
     """Bring the node up and wait until it is Ready; does nothing that is already done."""
     with progress.step("network and certificates"):
         _bridge()
-        _set_sysctls(paths)
-        pki.ensure(paths.pki, name(), [BRIDGE_ADDRESS], API_URL)
+        _set_sysctls()
+        pki.ensure(paths.pki, name(paths), [BRIDGE_ADDRESS], API_URL)
         _configure(paths)
     with progress.step("etcd and containerd"):
         _start_etcd(paths)
@@ -66,13 +72,16 @@ def start(paths: Paths, progress: Progress) -> None:
         _start_control_plane(paths)
         _start_kubelet(paths)
         processes.start(
-            paths, "kube-proxy", [paths.bin / "kube-proxy", f"--config={paths.etc}/kube-proxy.yaml"]
+            paths,
+            "kube-proxy",
+            [paths.bin / "kube-proxy", f"--config={paths.etc}/kube-proxy.yaml"],
+            files=[paths.etc / "kube-proxy.yaml", _pki(paths)],
         )
     kubectl = Kubectl(paths)
     with progress.step("node Ready"):
         processes.wait_until(
             "the node is not Ready",
-            lambda: kubectl.text("get", "node", name(), "-o", _READY) == "True",
+            lambda: kubectl.text("get", "node", name(paths), "-o", _READY) == "True",
             90,
             paths,
             "kubelet",
@@ -84,18 +93,18 @@ def start(paths: Paths, progress: Progress) -> None:
             paths,
             "kube-controller-manager",
         )
-    advertise_gpus(kubectl)
+    advertise_gpus(paths, kubectl)
 
 
 _READY: Final = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
 
 
-def advertise_gpus(kubectl: Kubectl) -> None:
+def advertise_gpus(paths: Paths, kubectl: Kubectl) -> None:
     """Give the node its `nvidia.com/gpu`; capacity and allocatable both, or pods stay unschedulable."""
     kubectl.run(
         "patch",
         "node",
-        name(),
+        name(paths),
         "--subresource=status",
         "--type=merge",
         "-p",
@@ -117,33 +126,14 @@ def _bridge() -> None:
     _ip("link", "set", BRIDGE, "up")
 
 
-def _set_sysctls(paths: Paths) -> None:
-    """Set what pod networking needs, remembering what was there, for `down` to put back."""
+def _set_sysctls() -> None:
+    """Set what pod networking needs; `traces` has remembered what was there."""
     preflight.load_module("br_netfilter")
-    memory = paths.state / "sysctls-before"
-    before = dict(line.split("=") for line in memory.read_text().split()) if memory.is_file() else {}
+    preflight.load_module("overlay")
     for key, value in SYSCTLS.items():
         file = Path("/proc/sys") / key
-        if not file.exists():
-            continue
-        present = file.read_text().strip()
-        if present.isdigit() and int(present) >= int(value):
-            continue
-        before.setdefault(key, present)
-        file.write_text(value)
-    memory.write_text("".join(f"{key}={value}\n" for key, value in before.items()))
-
-
-def restore_sysctls(paths: Paths) -> None:
-    """Put back what `start` found."""
-    memory = paths.state / "sysctls-before"
-    if memory.is_file():
-        for line in memory.read_text().split():
-            key, value = line.split("=")
-            file = Path("/proc/sys") / key
-            if file.exists():
-                file.write_text(value)
-        memory.unlink()
+        if file.exists() and int(file.read_text()) < int(value):
+            file.write_text(value)
 
 
 def _configure(paths: Paths) -> None:
@@ -151,7 +141,7 @@ def _configure(paths: Paths) -> None:
     values = {
         "STATE": str(paths.state),
         "RUN": str(paths.run),
-        "NODE": name(),
+        "NODE": name(paths),
         "BRIDGE": BRIDGE,
         "BRIDGE_ADDRESS": BRIDGE_ADDRESS,
         "POD_NETWORK": POD_NETWORK,
@@ -189,7 +179,8 @@ def start_containerd(paths: Paths) -> None:
     """Start the container runtime and wait for its socket."""
     for folder in (paths.run / "containerd", paths.var / "containerd"):
         folder.mkdir(parents=True, exist_ok=True)
-    processes.start(paths, "containerd", ["containerd", "--config", paths.etc / "containerd.toml"])
+    configuration = paths.etc / "containerd.toml"
+    processes.start(paths, "containerd", ["containerd", "--config", configuration], files=[configuration])
     processes.wait_until(
         "containerd does not answer",
         lambda: ctr(paths, "version").returncode == 0,
@@ -240,6 +231,7 @@ def _start_control_plane(paths: Paths) -> None:
             "--enable-aggregator-routing=true",
             "--profiling=false",
         ],
+        files=[_pki(paths)],
     )
     kubectl = Kubectl(paths)
     processes.wait_until(
@@ -263,10 +255,19 @@ def _start_control_plane(paths: Paths) -> None:
             "--allocate-node-cidrs=false",
             f"--horizontal-pod-autoscaler-sync-period={AUTOSCALER_SYNC_S}s",
         ],
+        files=[_pki(paths)],
     )
     processes.start(
-        paths, "kube-scheduler", [paths.bin / "kube-scheduler", *_own_kubeconfig(paths, "kube-scheduler")]
+        paths,
+        "kube-scheduler",
+        [paths.bin / "kube-scheduler", *_own_kubeconfig(paths, "kube-scheduler")],
+        files=[_pki(paths)],
     )
+
+
+def _pki(paths: Paths) -> Path:
+    """A file that is another one after the certificates were made anew: then everything has to be restarted."""
+    return paths.pki / "made-for"
 
 
 def _own_kubeconfig(paths: Paths, part: str) -> list[str]:
@@ -295,11 +296,12 @@ def _start_kubelet(paths: Paths) -> None:
             f"--config={paths.etc}/kubelet.yaml",
             f"--kubeconfig={paths.pki}/kubelet.kubeconfig",
             f"--root-dir={paths.var}/kubelet",
-            f"--hostname-override={name()}",
+            f"--hostname-override={name(paths)}",
             f"--node-ip={BRIDGE_ADDRESS}",
         ],
         environment={
             "HOME": str(home),
             "PATH": f"{Path(containerd or '/usr/bin/containerd').parent}:{os.environ.get('PATH', '')}",
         },
+        files=[paths.etc / "kubelet.yaml", _pki(paths)],
     )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import platform
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
+from holdfast_sandbox import processes
+from holdfast_sandbox.addresses import BRIDGE, BRIDGE_ADDRESS, POD_NETWORK, SERVICE_NETWORK
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import Paths
 from holdfast_sandbox.progress import Progress
@@ -29,26 +34,32 @@ PACKAGES: Final = {
     "debootstrap": "debootstrap",
 }
 """Command or file → the Debian package that brings it."""
-PORTS: Final = {
+PORTS: Final[Mapping[str, Mapping[int, str]]] = {
     "127.0.0.1": {
         2379: "etcd",
         2380: "etcd",
         5000: "registry",
         5566: "aws",
+        8181: "external-secrets",
         9153: "coredns",
         10248: "kubelet",
         10249: "kube-proxy",
         10256: "kube-proxy",
         10257: "kube-controller-manager",
         10259: "kube-scheduler",
-    }
+    },
+    BRIDGE_ADDRESS: {
+        5353: "coredns",
+        6443: "kube-apiserver",
+        10250: "kubelet",
+    },
 }
-"""Fixed ports on the loopback, and what of ours listens there."""
+"""Address → port → what of ours listens there. One who listens on all addresses is in the way as well."""
 FREE_DISK_BUILD_GIB: Final = 18
 """Measured: the first build of the tools needs 15 GB at its height, most of it given back afterwards."""
 FREE_DISK_RUN_GIB: Final = 4
-MEMORY_GIB: Final = 6
-"""Measured: the running sandbox with three replicas of the example uses about 3 GiB; the builds peak at 5."""
+MEMORY_GIB: Final = 5.5
+"""Measured: the sandbox without endpoints 1.9 GiB, a build 3 GiB at its height. What a "6 GB" machine shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +70,19 @@ class Machine:
     is_root: bool
     machine: str
     disk_free_gib: float
+    """Where there is least: of the build cache's disk and the state's."""
     memory_gib: float
     built: bool
     """Whether the tools are in the cache already."""
-    taken_ports: tuple[tuple[str, int, str], ...]
-    """(address, port, what of ours wants it)."""
+    taken_ports: tuple[tuple[str, int, str, str], ...]
+    """(address, port, what of ours wants it, what of others holds it)."""
     missing_packages: tuple[str, ...]
     has_apt: bool
     has_overlay: bool = True
+    overlaps: tuple[tuple[str, str], ...] = ()
+    """(network interface, its network) where one overlaps the pods' or the services' network."""
+    other_nodes: tuple[str, ...] = ()
+    """Programs of another Kubernetes node that runs on this machine."""
 
 
 def problems(machine: Machine) -> list[str]:
@@ -87,10 +103,19 @@ def problems(machine: Machine) -> list[str]:
     if machine.memory_gib < MEMORY_GIB:
         found.append(f"memory is {machine.memory_gib:.1f} GiB, under {MEMORY_GIB} GiB: use a larger machine")
     found += [
-        f"port {address}:{port} is taken, and {owner} listens there: end what holds it "
-        f"(`ss -ltnp 'sport = :{port}'` shows it)"
-        for address, port, owner in machine.taken_ports
+        f"port {address}:{port} is taken by {holder}, and {owner} listens there: end {holder}"
+        for address, port, owner, holder in machine.taken_ports
     ]
+    found += [
+        f"network {network} of {interface} overlaps the sandbox's {POD_NETWORK} and {SERVICE_NETWORK}: "
+        f"remove the interface (`ip link del {interface}`), or use another machine"
+        for interface, network in machine.overlaps
+    ]
+    if machine.other_nodes:
+        found.append(
+            f"{', '.join(machine.other_nodes)} of another Kubernetes runs here: two on one machine destroy each "
+            "other's networks; stop that one, or use another machine"
+        )
     if machine.missing_packages and not machine.has_apt:
         found.append(
             f"{', '.join(machine.missing_packages)} not installed and apt-get is not there: install them"
@@ -100,31 +125,31 @@ def problems(machine: Machine) -> list[str]:
     return found
 
 
-def look(paths: Paths, *, built: bool, ours: Callable[[str], bool]) -> Machine:
-    """Look at this machine. `ours`: whether the named process of the sandbox runs, so its port may be taken."""
+def look(paths: Paths, *, built: bool) -> Machine:
+    """Look at this machine; changes nothing. `built`: whether the tools are in the cache."""
     memory_kib = 0
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():
         memory_kib = int(meminfo.read_text().split("MemTotal:")[1].split()[0])
     filesystems = Path("/proc/filesystems")
+    linux = platform.system() == "Linux"
     return Machine(
         system=platform.system(),
         is_root=os.geteuid() == 0,
         machine=platform.machine(),
-        disk_free_gib=shutil.disk_usage(_existing(paths.cache)).free / 2**30,
+        disk_free_gib=min(
+            shutil.disk_usage(_existing(folder)).free / 2**30 for folder in (paths.cache, paths.state)
+        ),
         memory_gib=memory_kib / 2**20,
         built=built,
-        taken_ports=tuple(
-            (address, port, owner)
-            for address, ports in PORTS.items()
-            for port, owner in ports.items()
-            if not ours(owner) and _taken(address, port)
-        ),
+        taken_ports=tuple(_taken_ports(paths)) if linux else (),
+        overlaps=tuple(_overlaps()) if linux else (),
+        other_nodes=tuple(_other_nodes(paths)) if linux else (),
         missing_packages=tuple(_missing()),
         has_apt=shutil.which("apt-get") is not None,
         has_overlay=not filesystems.exists()
         or "overlay" in filesystems.read_text()
-        or load_module("overlay"),
+        or _which("modprobe") is not None,
     )
 
 
@@ -173,10 +198,48 @@ def _which(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def _taken(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex((address, port)) == 0
+def _taken_ports(paths: Paths) -> Iterator[tuple[str, int, str, str]]:
+    """Listeners of others in our places. Asked of the kernel, not tried: a bind would disturb, a connect as well."""
+    for listener in psutil.net_connections("tcp"):
+        if listener.status != psutil.CONN_LISTEN or not listener.laddr:
+            continue
+        if listener.pid and processes.is_ours(paths, listener.pid):
+            continue
+        ip, port = listener.laddr
+        for address, ports in PORTS.items():
+            if ip in (address, "0.0.0.0", "::") and port in ports:
+                yield address, port, ports[port], _describe(listener.pid)
+
+
+def _describe(pid: int | None) -> str:
+    if pid is None:
+        return "another user's process"
+    try:
+        return f"{psutil.Process(pid).name()} (pid {pid})"
+    except psutil.NoSuchProcess:
+        return f"pid {pid}"
+
+
+def _overlaps() -> Iterator[tuple[str, str]]:
+    wanted = [ipaddress.ip_network(network) for network in (POD_NETWORK, SERVICE_NETWORK)]
+    for interface, addresses in psutil.net_if_addrs().items():
+        for one in addresses:
+            if one.family != socket.AF_INET or one.netmask is None:
+                continue
+            network = ipaddress.ip_network(f"{one.address}/{one.netmask}", strict=False)
+            is_ours = interface == BRIDGE and one.address == BRIDGE_ADDRESS
+            if not is_ours and any(network.overlaps(other) for other in wanted):
+                yield interface, str(network)
+
+
+def _other_nodes(paths: Paths) -> Iterator[str]:
+    for process in psutil.process_iter(["name"]):
+        name = process.info["name"]
+        if name in _NODE_PROGRAMS and not processes.is_ours(paths, process.pid):
+            yield f"{name} (pid {process.pid})"
+
+
+_NODE_PROGRAMS: Final = ("kubelet", "kube-proxy", "k3s", "k3s-server", "k3s-agent", "k0s", "rke2", "microk8s")
 
 
 def _existing(path: Path) -> Path:

@@ -1,33 +1,68 @@
-"""Processes of the sandbox: each in a session of its own, with a pid file that survives this command.
+"""Processes of the sandbox: each in a session of its own, with a record that survives this command.
 
-A pid file holds the pid and the process's start time, so that a pid which another program got meanwhile (after a
-reboot, say) is never taken for ours and never killed.
+A record holds pid, start time and boot, so that a pid which another program got meanwhile (after a reboot, say) is
+never taken for ours and never killed. Every process also carries a mark in its environment, by which those are
+found whose record was lost.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import psutil
 
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import Paths
 
-STOP_GRACE_S = 10.0
+STOP_GRACE_S: Final = 10.0
 """How long a process may take to end after SIGTERM before it is killed."""
+MARK: Final = "HOLDFAST_SANDBOX_STATE"
+"""Environment variable of every process of the sandbox and its children: the state folder it belongs to."""
+_INHERITED: Final = ("HOME", "LANG", "PATH", "TZ")
+"""All that a process gets from the terminal that starts it: the rest is nobody's business there."""
 
 
-def _pid_file(paths: Paths, name: str) -> Path:
+@dataclass(frozen=True, slots=True)
+class _Record:
+    pid: int
+    ticks: int
+    """When it started, in clock ticks since boot: with pid and boot, its identity."""
+    boot: str
+    fingerprint: str
+    """Of program, arguments, own variables and configuration: another one means that it must be restarted."""
+
+
+def _record_file(paths: Paths, name: str) -> Path:
     return paths.run / "pids" / name
 
 
+def _read(paths: Paths, name: str) -> _Record | None:
+    """The record of a process that runs; None where it does not."""
+    try:
+        pid, ticks, boot, fingerprint = _record_file(paths, name).read_text().split()
+        record = _Record(int(pid), int(ticks), boot, fingerprint)
+    except (OSError, ValueError):
+        return None
+    alive = record.boot == boot_id() and _start_ticks(record.pid) == record.ticks
+    return record if alive else None
+
+
+def boot_id() -> str:
+    """Another one after every boot of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
 def _start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot: with the pid, its identity."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -39,12 +74,8 @@ def _start_ticks(pid: int) -> int | None:
 
 def pid_of(paths: Paths, name: str) -> int | None:
     """The pid of a running process of ours; None where it is not running."""
-    try:
-        pid_text, ticks = _pid_file(paths, name).read_text().split()
-    except (OSError, ValueError):
-        return None
-    pid = int(pid_text)
-    return pid if _start_ticks(pid) == int(ticks) else None
+    record = _read(paths, name)
+    return record.pid if record else None
 
 
 def running(paths: Paths) -> dict[str, int]:
@@ -54,54 +85,114 @@ def running(paths: Paths) -> dict[str, int]:
     return {name: pid for name in names if (pid := pid_of(paths, name)) is not None}
 
 
-def start(
-    paths: Paths, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
-) -> bool:
-    """Start a process unless it runs; whether it was started. Its output goes to `<log>/<name>.log`."""
-    if pid_of(paths, name) is not None:
+def is_ours(paths: Paths, pid: int) -> bool:
+    """Whether a process belongs to this sandbox, recorded or not: it carries the mark."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
         return False
+    return f"{MARK}={paths.state}".encode() in variables
+
+
+def strays(paths: Paths) -> list[psutil.Process]:
+    """Processes that carry the mark and are not recorded: what a lost run folder leaves, and container shims."""
+    known = set(running(paths).values())
+    return [p for p in psutil.process_iter() if p.pid not in known and is_ours(paths, p.pid)]
+
+
+def start(
+    paths: Paths,
+    name: str,
+    command: Sequence[str | Path],
+    environment: Mapping[str, str] | None = None,
+    files: Iterable[Path] = (),
+) -> bool:
+    """Start a process unless it runs as wanted; whether it was started. Its output goes to `<log>/<name>.log`.
+
+    One that runs with another program, other arguments, variables or `files` (its configuration) is restarted.
+    Raises SandboxError with the end of its log where it ends at once.
+    """
+    words = [str(word) for word in command]
+    wanted = _fingerprint(words, environment or {}, files)
+    record = _read(paths, name)
+    if record and record.fingerprint == wanted:
+        return False
+    if record:
+        stop(paths, [name])
     paths.log.mkdir(parents=True, exist_ok=True)
-    _pid_file(paths, name).parent.mkdir(parents=True, exist_ok=True)
+    _record_file(paths, name).parent.mkdir(parents=True, exist_ok=True)
+    inherited = {key: os.environ[key] for key in _INHERITED if key in os.environ}
     with (paths.log / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(word) for word in command],
+            words,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env=dict(environment) if environment is not None else None,
+            env=inherited | dict(environment or {}) | {MARK: str(paths.state)},
         )
     ticks = _start_ticks(process.pid)
     if ticks is None:
         raise SandboxError(f"{name} ended as soon as it was started:\n{log_tail(paths, name)}")
-    _pid_file(paths, name).write_text(f"{process.pid} {ticks}\n")
+    _record_file(paths, name).write_text(f"{process.pid} {ticks} {boot_id()} {wanted}\n")
     return True
+
+
+def _fingerprint(words: list[str], environment: Mapping[str, str], files: Iterable[Path]) -> str:
+    program = Path(shutil.which(words[0]) or words[0]).resolve()
+    # PATH differs from terminal to terminal and means nothing here.
+    variables = sorted(item for item in environment.items() if item[0] != "PATH")
+    digest = hashlib.sha256(json.dumps([str(program), words[1:], variables]).encode())
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def stop(paths: Paths, names: Iterable[str]) -> None:
     """End processes and whatever they started, all at once; returns when they are gone."""
     wanted = list(names)
-    groups = {name: pid for name in wanted if (pid := pid_of(paths, name)) is not None}
-    for pid in groups.values():
-        _signal_group(pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_GRACE_S
-    while time.monotonic() < deadline and any(pid_of(paths, name) for name in groups):
-        _reap()
-        time.sleep(0.05)
-    for pid in groups.values():
-        _signal_group(pid, signal.SIGKILL)
-    _reap()
+    leaders = [pid for name in wanted if (pid := pid_of(paths, name)) is not None]
+    end([process for pid in leaders for process in _group(pid)])
     for name in wanted:
-        _pid_file(paths, name).unlink(missing_ok=True)
+        _record_file(paths, name).unlink(missing_ok=True)
+
+
+def end(processes: Sequence[psutil.Process], grace_s: float = STOP_GRACE_S) -> None:
+    """SIGTERM, and SIGKILL for what is there after the grace. A pid that was given anew meanwhile is left alone."""
+    _signal(processes, signal.SIGTERM)
+    _, left = psutil.wait_procs(processes, timeout=grace_s)
+    _signal(left, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=grace_s)
+
+
+def _signal(processes: Iterable[psutil.Process], number: int) -> None:
+    for process in processes:
+        try:
+            process.send_signal(number)
+        except psutil.NoSuchProcess:
+            continue
+
+
+def _group(leader: int) -> list[psutil.Process]:
+    """The processes of a process group. Container shims have groups of their own and are not in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader:
+                found.append(process)
+        except ProcessLookupError:
+            continue
+    return found
 
 
 def wait_until(what: str, ready: Callable[[], bool], timeout_s: float, paths: Paths, name: str) -> None:
-    """Wait for a condition. Raises SandboxError with the end of `name`'s log when it does not come, or at once
-    when the process has ended."""
+    """Wait for a condition.
+
+    Raises SandboxError with the end of `name`'s log when it does not come, or at once when that process has ended.
+    """
     deadline = time.monotonic() + timeout_s
     while not ready():
-        _reap()
         ended = pid_of(paths, name) is None
         if ended or time.monotonic() > deadline:
             why = "it has ended" if ended else f"not within {timeout_s:.0f} s"
@@ -123,33 +214,19 @@ def log_tail(paths: Paths, name: str, lines: int = 12) -> str:
 
 
 def memory_mib(paths: Paths) -> float:
-    """Resident memory of all processes of the sandbox and their children, MiB."""
-    total = 0
-    for pid in running(paths).values():
-        try:
-            root = psutil.Process(pid)
-            family = [root, *root.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            continue
-        for process in family:
+    """Resident memory of all processes of the sandbox and of the pods, MiB."""
+    seen: set[psutil.Process] = set()
+    for process in psutil.process_iter():
+        if is_ours(paths, process.pid):
             try:
-                total += process.memory_info().rss
+                # The processes in a pod do not carry the mark, but their shim, which is their parent, does.
+                seen |= {process, *process.children(recursive=True)}
             except psutil.NoSuchProcess:
                 continue
+    total = 0
+    for process in seen:
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
     return total / 2**20
-
-
-def _signal_group(pid: int, number: int) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        pass
-
-
-def _reap() -> None:
-    """Collect ended children of this command, which would otherwise look alive."""
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass

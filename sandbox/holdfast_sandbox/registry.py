@@ -69,7 +69,9 @@ auth:
   htpasswd: {{realm: holdfast-sandbox, path: {htpasswd}}}
 """
     )
-    processes.start(paths, "registry", [paths.bin / "registry", "serve", configuration])
+    processes.start(
+        paths, "registry", [paths.bin / "registry", "serve", configuration], files=[configuration, htpasswd]
+    )
     processes.wait_until("the registry does not answer", _answers, 20, paths, "registry")
 
 
