@@ -16,6 +16,7 @@ import tarfile
 from pathlib import Path
 from typing import Final
 
+from holdfast_sandbox import oci
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import Paths
 from holdfast_sandbox.progress import Progress
@@ -29,7 +30,6 @@ REMOVED: Final = (
     "usr/share/man",
     "usr/share/locale",
     "usr/share/info",
-    "usr/share/zoneinfo",
     "var/lib/apt/lists",
     "var/cache/apt",
     "var/cache/debconf",
@@ -39,7 +39,7 @@ REMOVED: Final = (
 
 def ensure_base(paths: Paths, progress: Progress) -> Path:
     """The base image as an OCI archive in the cache; made at first use (about 100 s)."""
-    recipe = inspect.getsource(sys.modules[__name__])
+    recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(oci)
     archive = paths.cache / "images" / f"python-3.11-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.tar"
     if archive.is_file():
         return archive
@@ -68,7 +68,8 @@ def _mirror() -> str:
     found = re.search(rf"(https?://\S+) {RELEASE}/main", shown)
     if not found:
         raise SandboxError(
-            f"apt knows no mirror with Debian {RELEASE}: add one to /etc/apt/sources.list.d and run apt-get update"
+            f"apt knows no mirror with Debian {RELEASE}: add one to /etc/apt/sources.list.d "
+            "and run apt-get update"
         )
     return found[1]
 
@@ -86,6 +87,18 @@ def _make_like_official(root: Path) -> None:
     # The official image lets pip install into the system; Debian's forbids it.
     for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
         marker.unlink()
+    # By content, not by time: the image gives every file the same time, and a byte code whose time differs
+    # from its source's would be compiled anew at every start.
+    compile_all = ["-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
+    libraries = [f"/{folder.relative_to(root)}" for folder in root.glob("usr/lib/python3*")]
+    done = subprocess.run(
+        ["chroot", str(root), "/usr/bin/python3", *compile_all, *libraries],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise SandboxError(f"the base image's Python cannot be compiled: {done.stdout[-500:]}")
     for folder in REMOVED:
         shutil.rmtree(root / folder, ignore_errors=True)
     (root / "var/log").mkdir(parents=True, exist_ok=True)
@@ -98,8 +111,6 @@ def _make_like_official(root: Path) -> None:
 
 
 def _wrap(root: Path, archive: Path) -> None:
-    from holdfast_sandbox.images import write_oci_archive
-
     layer = archive.with_suffix(".layer")
 
     def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
@@ -109,5 +120,5 @@ def _wrap(root: Path, archive: Path) -> None:
     with tarfile.open(layer, "w", format=tarfile.PAX_FORMAT) as tar:
         for entry in sorted(root.iterdir()):
             tar.add(entry, arcname=entry.name, filter=anonymous)
-    write_oci_archive(archive, BASE_NAME, layer)
+    oci.write_oci_archive(archive, BASE_NAME, layer)
     layer.unlink()
