@@ -1,0 +1,54 @@
+"""holdfast: GPU inference endpoints as code.
+
+import pulumi_holdfast as holdfast
+
+holdfast.Endpoint("receipts", {"platform": platform, "template": "ocr"})
+"""
+
+from holdfast_contract.document import EndpointState, Rollout, Visibility
+from holdfast_contract.platform import PlatformContract, PlatformKind
+from pulumi_holdfast.endpoint import (
+    CacheArgs,
+    Endpoint,
+    EndpointArgs,
+    RateLimitArgs,
+    RegistryCredentialsArgs,
+    ScalingArgs,
+)
+from pulumi_holdfast.platform import Platform, PlatformError
+from pulumi_holdfast.shared import (
+    GatewayArgs,
+    QueueArgs,
+    ServicesCredentialsArgs,
+    SharedStack,
+    SharedStackArgs,
+)
+from pulumi_holdfast.spec.endpoint import Egress, Filesystem
+from pulumi_holdfast.spec.problems import Problem, SpecError
+from pulumi_holdfast.spec.shared import Ingress
+
+__all__ = [
+    "CacheArgs",
+    "Egress",
+    "Endpoint",
+    "EndpointArgs",
+    "EndpointState",
+    "Filesystem",
+    "GatewayArgs",
+    "Ingress",
+    "Platform",
+    "PlatformContract",
+    "PlatformError",
+    "PlatformKind",
+    "Problem",
+    "QueueArgs",
+    "RateLimitArgs",
+    "RegistryCredentialsArgs",
+    "Rollout",
+    "ScalingArgs",
+    "ServicesCredentialsArgs",
+    "SharedStack",
+    "SharedStackArgs",
+    "SpecError",
+    "Visibility",
+]

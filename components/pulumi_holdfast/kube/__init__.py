@@ -1,0 +1,1 @@
+"""Planned objects made real on Kubernetes."""

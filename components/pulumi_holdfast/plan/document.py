@@ -1,0 +1,30 @@
+"""The endpoint document: what gateway, scaler, worker and page need to know of an endpoint."""
+
+from __future__ import annotations
+
+from holdfast_contract.document import ContractExample, EndpointDocument, Scaling
+from holdfast_contract.tokens import parse_declared
+from pulumi_holdfast.spec.endpoint import EndpointSpec
+
+
+def document_of(spec: EndpointSpec, *, namespace: str, image: str) -> EndpointDocument:
+    """The document of an endpoint; it holds no secret, tokens as hashes only."""
+    return EndpointDocument(
+        name=spec.name,
+        namespace=namespace,
+        deployment=spec.name,
+        image=image,
+        port=spec.port,
+        health_check_path=spec.health_check_path,
+        visibility=spec.visibility,
+        state=spec.state,
+        tokens=tuple(parse_declared(text) for text in spec.tokens),
+        scaling=Scaling(**spec.scaling.model_dump()),
+        gpus=spec.hardware.gpus,
+        rate_limit=spec.rate_limit,
+        rollout=spec.rollout,
+        template=spec.template_ref,
+        contract=tuple(ContractExample(**example.model_dump(mode="json")) for example in spec.contract),
+        sse_keepalive_s=spec.sse_keepalive_s,
+        description=spec.description,
+    )

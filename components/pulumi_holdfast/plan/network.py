@@ -1,0 +1,99 @@
+"""Who may talk to whom."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast_contract import names
+from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
+from pulumi_holdfast.plan.wiring import hole
+from pulumi_holdfast.spec.endpoint import Egress, EndpointSpec
+
+API: Final = "networking.k8s.io/v1"
+_PRIVATE: Final = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"]
+"""Never the internet: private networks, and the cloud's metadata address among the link-local ones."""
+
+
+def _port(port: int, protocol: str = "TCP") -> Json:
+    return {"port": port, "protocol": protocol}
+
+
+def _namespace(name: str) -> Json:
+    return {"matchLabels": {"kubernetes.io/metadata.name": name}}
+
+
+def dns_egress() -> Json:
+    """Names may be looked up anywhere inside the cluster."""
+    return {"to": [{"namespaceSelector": {}}], "ports": [_port(53, "UDP"), _port(53)]}
+
+
+def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
+    """Nobody connects to a replica (the kubelet's probes are exempt); it connects to queue and gateway."""
+    system = _namespace(hole("system_namespace"))
+    egress: list[Json] = [
+        dns_egress(),
+        {
+            "to": [
+                {
+                    "namespaceSelector": system,
+                    "podSelector": {"matchLabels": {names.LABEL_COMPONENT: "queue"}},
+                }
+            ],
+            "ports": [_port(names.NATS_PORT)],
+        },
+        {
+            "to": [
+                {
+                    "namespaceSelector": system,
+                    "podSelector": {"matchLabels": {names.LABEL_COMPONENT: "gateway"}},
+                }
+            ],
+            "ports": [_port(names.GATEWAY_INTERNAL_PORT)],
+        },
+    ]
+    if spec.egress is Egress.INTERNET:
+        egress.append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}]})
+    return Manifest(
+        child="network",
+        api_version=API,
+        kind="NetworkPolicy",
+        metadata=meta.of(spec.name),
+        body={
+            "spec": {
+                "podSelector": {"matchLabels": selector},
+                "policyTypes": ["Ingress", "Egress"],
+                "ingress": [],
+                "egress": egress,
+            }
+        },
+    )
+
+
+def system_policy(child: str, component: str, meta: Meta, ingress: list[Json]) -> Manifest:
+    """Who may connect to one part of the system."""
+    return Manifest(
+        child=child,
+        api_version=API,
+        kind="NetworkPolicy",
+        metadata=meta.of(component),
+        body={
+            "spec": {
+                "podSelector": {"matchLabels": {names.LABEL_COMPONENT: component}},
+                "policyTypes": ["Ingress"],
+                "ingress": ingress,
+            }
+        },
+    )
+
+
+def ingress_from(port: int, *peers: Json) -> Json:
+    """A rule: these peers (none: anybody) may reach this port."""
+    return {"ports": [_port(port)], **({"from": list(peers)} if peers else {})}
+
+
+def pods(component: str, namespace: str | None = None) -> Json:
+    """Pods of one component, in the policy's own namespace or another."""
+    found: Json = {"podSelector": {"matchLabels": {names.LABEL_COMPONENT: component}}}
+    if namespace is not None:
+        found["namespaceSelector"] = _namespace(namespace)
+    return found

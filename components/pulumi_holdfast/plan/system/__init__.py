@@ -1,0 +1,1 @@
+"""The plan of the shared stack: namespaces, secret stores, queue, gateway, scaler."""

@@ -1,0 +1,195 @@
+"""The gateway: what callers reach."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast_contract import names
+from pulumi_holdfast.plan import network
+from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
+from pulumi_holdfast.plan.replica import field_env, http_probe, secret_env, services_security
+from pulumi_holdfast.plan.system import nats
+from pulumi_holdfast.plan.wiring import hole
+from pulumi_holdfast.spec.shared import Ingress, SharedSpec
+
+COMPONENT: Final = "gateway"
+NAME: Final = "holdfast-gateway"
+DRAIN_S: Final = 60
+"""Time for a stopping gateway to hand back what it holds: requests stay in the queue, callers are told."""
+READ: Final = ("get", "list", "watch")
+RULES: Final = (
+    {"apiGroups": [""], "resources": ["configmaps", "pods", "events"], "verbs": [*READ]},
+    {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": [*READ]},
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": [*READ]},
+    {"apiGroups": ["external-secrets.io"], "resources": ["externalsecrets"], "verbs": [*READ]},
+)
+"""What the gateway reads in the endpoints' namespace: documents, and what keeps a replica from starting.
+No Secret, and nothing is written."""
+
+
+def gateway(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Json]) -> list[Manifest]:
+    """Account and rights, Deployment, services, network policy, disruption budget."""
+    planned = [
+        *access(COMPONENT, NAME, meta, endpoints, RULES),
+        _deployment(spec, meta, pull_secrets),
+        _service(spec, meta),
+        network.system_policy(
+            "gateway-network",
+            COMPONENT,
+            meta,
+            [
+                network.ingress_from(names.GATEWAY_PORT),
+                network.ingress_from(
+                    names.GATEWAY_INTERNAL_PORT,
+                    network.pods(names.COMPONENT_REPLICA, spec.namespace),
+                    {"namespaceSelector": {"matchLabels": {f"{names.DOMAIN}/monitoring": "true"}}},
+                ),
+            ],
+        ),
+    ]
+    if spec.gateway.replicas > 1:
+        budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector(COMPONENT)}}
+        planned.append(
+            Manifest(
+                "gateway-disruption", "policy/v1", "PodDisruptionBudget", meta.of(NAME), {"spec": budget}
+            )
+        )
+    return planned
+
+
+def selector(component: str) -> Json:
+    """Labels that select one part's pods."""
+    return {names.LABEL_COMPONENT: component}
+
+
+def access(component: str, name: str, meta: Meta, endpoints: Meta, rules: tuple[Json, ...]) -> list[Manifest]:
+    """A service account, and its rights in the endpoints' namespace alone."""
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": meta.namespace}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
+    rbac = "rbac.authorization.k8s.io/v1"
+    return [
+        Manifest(
+            f"{component}-account", "v1", "ServiceAccount", meta.of(name), {}, after=("system-namespace",)
+        ),
+        Manifest(
+            f"{component}-role",
+            rbac,
+            "Role",
+            endpoints.of(name),
+            {"rules": [dict(rule) for rule in rules]},
+            after=("endpoints-namespace",),
+        ),
+        Manifest(
+            f"{component}-binding",
+            rbac,
+            "RoleBinding",
+            endpoints.of(name),
+            {"subjects": [subject], "roleRef": role},
+            after=(f"{component}-account", f"{component}-role"),
+        ),
+    ]
+
+
+def broker_env(spec: SharedSpec) -> list[Json]:
+    """How a part of the system finds the queue."""
+    return [
+        {"name": names.ENV_NATS_URL, "value": nats.url(spec)},
+        {"name": names.ENV_NATS_USER, "value": nats.USER_SYSTEM},
+        secret_env(names.ENV_NATS_PASSWORD, hole("broker_secret"), "system"),
+        {"name": names.ENV_NATS_REPLICAS, "value": str(spec.queue.servers)},
+        {"name": names.ENV_NAMESPACE, "value": spec.namespace},
+        field_env(names.ENV_POD_NAME, "metadata.name"),
+        field_env(names.ENV_POD_IP, "status.podIP"),
+    ]
+
+
+def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
+    env = [*broker_env(spec), {"name": names.ENV_BASE_URL, "value": hole("base_url")}]
+    if spec.domain is not None:
+        env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
+    container: Json = {
+        "name": COMPONENT,
+        "image": spec.services_image,
+        "command": ["python", "-m", "holdfast_services.gateway"],
+        "env": env,
+        "ports": [
+            {"name": "http", "containerPort": names.GATEWAY_PORT},
+            {"name": "internal", "containerPort": names.GATEWAY_INTERNAL_PORT},
+        ],
+        "resources": {
+            "requests": {
+                "cpu": f"{round(spec.gateway.cpu * 1000)}m",
+                "memory": f"{spec.gateway.memory_mib}Mi",
+            },
+            "limits": {"memory": f"{spec.gateway.memory_mib}Mi"},
+        },
+        "readinessProbe": http_probe("/readyz", names.GATEWAY_INTERNAL_PORT, periodSeconds=2),
+        "livenessProbe": http_probe(
+            "/healthz", names.GATEWAY_INTERNAL_PORT, periodSeconds=10, failureThreshold=3
+        ),
+        "securityContext": services_security(),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+    }
+    return Manifest(
+        child=COMPONENT,
+        api_version="apps/v1",
+        kind="Deployment",
+        metadata=meta.of(NAME),
+        body={
+            "spec": {
+                "replicas": spec.gateway.replicas,
+                "selector": {"matchLabels": selector(COMPONENT)},
+                "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+                "template": {
+                    "metadata": {"labels": {**meta.labels, **selector(COMPONENT)}},
+                    "spec": {
+                        "serviceAccountName": NAME,
+                        "enableServiceLinks": False,
+                        "terminationGracePeriodSeconds": DRAIN_S,
+                        "imagePullSecrets": pull_secrets,
+                        "topologySpreadConstraints": [_spread()],
+                        "containers": [container],
+                        "volumes": [{"name": "tmp", "emptyDir": {}}],
+                    },
+                },
+            }
+        },
+        after=("nats", "gateway-binding", *(("system-pull",) if spec.registry_credentials else ())),
+        timeout_s=300,
+    )
+
+
+def _spread() -> Json:
+    return {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": selector(COMPONENT)},
+    }
+
+
+def _service(spec: SharedSpec, meta: Meta) -> Manifest:
+    """Callers' port only: the internal one is reached at the pod's own address."""
+    port: Json = {"name": "http", "port": 80, "targetPort": names.GATEWAY_PORT}
+    kinds = {
+        Ingress.NODE_PORT: "NodePort",
+        Ingress.LOAD_BALANCER: "LoadBalancer",
+        Ingress.CLUSTER: "ClusterIP",
+    }
+    if spec.gateway.ingress is Ingress.NODE_PORT:
+        port["nodePort"] = spec.gateway.node_port
+    body: Json = {
+        "type": kinds[spec.gateway.ingress],
+        "selector": selector(COMPONENT),
+        "ports": [port],
+    }
+    awaited = spec.gateway.ingress is Ingress.LOAD_BALANCER
+    return Manifest(
+        child="gateway-service",
+        api_version="v1",
+        kind="Service",
+        # The Deployment was waited for; a load balancer's address is worth waiting for besides.
+        metadata=meta.of(NAME, annotations={} if awaited else {SKIP_AWAIT: "true"}),
+        body={"spec": body},
+        after=("system-namespace",),
+    )

@@ -1,0 +1,296 @@
+"""The queue: NATS with JetStream on disk, one server or three."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from holdfast_contract import names
+from pulumi_holdfast.plan import network
+from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
+from pulumi_holdfast.plan.replica import http_probe, secret_env
+from pulumi_holdfast.plan.wiring import hole
+from pulumi_holdfast.spec.shared import SharedSpec
+
+COMPONENT: Final = "queue"
+SERVICE: Final = "holdfast-nats"
+LOGIN_SECRET: Final = "holdfast-broker"
+"""Secret in the system namespace with the passwords of all users."""
+MONITOR_PORT: Final = 8222
+CLUSTER_PORT: Final = 6222
+USER_SYSTEM: Final = "system"
+USER_WORKER: Final = "worker"
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+"""NATS's own default; bodies above 256 KiB go through the object store in chunks."""
+
+_WORKER_MAY_NOT: Final = (
+    # Streams and their consumers belong to the gateway; buckets are only read and written.
+    "$JS.API.STREAM.CREATE.>",
+    "$JS.API.STREAM.UPDATE.>",
+    "$JS.API.STREAM.DELETE.>",
+    "$JS.API.STREAM.RESTORE.>",
+    "$JS.API.CONSUMER.DELETE.>",
+    "q.>",
+)
+
+
+def url(spec: SharedSpec) -> str:
+    """The queue as pods see it."""
+    return f"nats://{SERVICE}.{spec.system_namespace}:{names.NATS_PORT}"
+
+
+def nats(spec: SharedSpec, meta: Meta) -> list[Manifest]:
+    """Configuration, passwords, service, servers."""
+    planned = [
+        Manifest(
+            child="nats-config",
+            api_version="v1",
+            kind="ConfigMap",
+            metadata=meta.of(SERVICE),
+            body={"data": {"nats.conf": configuration(spec)}},
+            after=("system-namespace",),
+        ),
+        _logins(spec, meta),
+        _service(meta),
+        _servers(spec, meta),
+        network.system_policy("nats-network", COMPONENT, meta, _ingress(spec)),
+    ]
+    if spec.queue.servers > 1:
+        planned.append(
+            Manifest(
+                child="nats-disruption",
+                api_version="policy/v1",
+                kind="PodDisruptionBudget",
+                metadata=meta.of(SERVICE),
+                body={"spec": {"maxUnavailable": 1, "selector": {"matchLabels": _selector()}}},
+                after=("system-namespace",),
+            )
+        )
+    return planned
+
+
+def worker_login(meta: Meta, name: str) -> Manifest:
+    """The worker's user and password, in the endpoints' namespace."""
+    return Manifest(
+        child="broker-worker",
+        api_version="v1",
+        kind="Secret",
+        metadata=meta.of(name),
+        body={"type": "Opaque", "stringData": {"user": USER_WORKER, "password": hole("password_worker")}},
+        after=("endpoints-namespace",),
+        secret_fields=("stringData",),
+    )
+
+
+def configuration(spec: SharedSpec) -> str:
+    """The server's configuration; `$…` are variables of its environment, so no password stands in it."""
+    queue = spec.queue
+    storage_mib = queue.storage_gib * 1024 * 9 // 10
+    denied = ", ".join(f'"{subject}"' for subject in _WORKER_MAY_NOT)
+    sections = [
+        f"port: {names.NATS_PORT}",
+        f"http_port: {MONITOR_PORT}",
+        "server_name: $POD_NAME",
+        f"max_payload: {MAX_PAYLOAD_BYTES}",
+        "jetstream {",
+        '  store_dir: "/data"',
+        "  max_memory_store: 64MiB",
+        f"  max_file_store: {storage_mib}MiB",
+        # A request is accepted when it is on disk. On three servers a Raft append syncs once for all.
+        "  sync_interval: always",
+        f"  limits {{ max_ha_assets: {queue.max_ha_assets} }}",
+        "}",
+        "authorization {",
+        "  users: [",
+        f"    {{ user: {USER_SYSTEM}, password: $PASSWORD_SYSTEM }}",
+        f"    {{ user: {USER_WORKER}, password: $PASSWORD_WORKER,",
+        f'      permissions: {{ publish: {{ allow: ">", deny: [{denied}] }}, subscribe: ">" }} }}',
+        "  ]",
+        "}",
+    ]
+    if queue.servers > 1:
+        sections += [
+            "cluster {",
+            "  name: holdfast",
+            f"  port: {CLUSTER_PORT}",
+            "  authorization { user: cluster, password: $PASSWORD_CLUSTER }",
+            "  routes: $ROUTES",
+            "}",
+        ]
+    return "\n".join(sections) + "\n"
+
+
+def _selector() -> Json:
+    return {names.LABEL_COMPONENT: COMPONENT}
+
+
+def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
+    """Immutable and named by Pulumi: new passwords roll servers, gateway and scaler, which refer to it."""
+    metadata = meta.of("")
+    del metadata["name"]
+    values = {"system": hole("password_system"), "worker": hole("password_worker")}
+    if spec.queue.servers > 1:
+        values |= {"cluster": hole("password_cluster"), "routes": _routes(spec, meta)}
+    return Manifest(
+        child="broker",
+        api_version="v1",
+        kind="Secret",
+        metadata=metadata,
+        body={"type": "Opaque", "immutable": True, "stringData": values},
+        after=("system-namespace",),
+        generated_name=True,
+        secret_fields=("stringData",),
+    )
+
+
+def _routes(spec: SharedSpec, meta: Meta) -> str:
+    """The servers' addresses with the password, as a value of the server's configuration."""
+    servers = [f"{SERVICE}-{index}.{SERVICE}.{meta.namespace}" for index in range(spec.queue.servers)]
+    urls = [f'"nats-route://cluster:{hole("password_cluster")}@{host}:{CLUSTER_PORT}"' for host in servers]
+    return f"[{', '.join(urls)}]"
+
+
+def _service(meta: Meta) -> Manifest:
+    """Headless: clients and servers find each server by name, also before it is ready."""
+    return Manifest(
+        child="nats-service",
+        api_version="v1",
+        kind="Service",
+        metadata=meta.of(SERVICE, annotations={"pulumi.com/skipAwait": "true"}),
+        body={
+            "spec": {
+                "clusterIP": "None",
+                "publishNotReadyAddresses": True,
+                "selector": _selector(),
+                "ports": [
+                    {"name": "client", "port": names.NATS_PORT},
+                    {"name": "cluster", "port": CLUSTER_PORT},
+                    {"name": "monitor", "port": MONITOR_PORT},
+                ],
+            }
+        },
+        after=("system-namespace",),
+    )
+
+
+def _servers(spec: SharedSpec, meta: Meta) -> Manifest:
+    queue = spec.queue
+    template: Json = {
+        "metadata": {"labels": {**meta.labels, **_selector()}},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            # Lame-duck mode hands clients over before the server goes.
+            "terminationGracePeriodSeconds": 60,
+            "securityContext": _pod_security(spec),
+            "containers": [_server(spec)],
+            "volumes": [
+                {"name": "config", "configMap": {"name": SERVICE}},
+                *([{"name": "data", "hostPath": _host_path(spec)}] if queue.host_path else []),
+            ],
+        },
+    }
+    if queue.servers > 1:
+        template["spec"]["affinity"] = _apart()
+    body: Json = {
+        "serviceName": SERVICE,
+        "replicas": queue.servers,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": _selector()},
+        "template": template,
+    }
+    if queue.host_path is None:
+        body["volumeClaimTemplates"] = [_claim(spec)]
+    return Manifest(
+        child="nats",
+        api_version="apps/v1",
+        kind="StatefulSet",
+        metadata=meta.of(SERVICE),
+        body={"spec": body},
+        after=("nats-config", "broker", "nats-service"),
+        timeout_s=300,
+    )
+
+
+def _server(spec: SharedSpec) -> Json:
+    queue = spec.queue
+    return {
+        "name": "nats",
+        "image": queue.image,
+        "args": ["--config", "/etc/nats/nats.conf"],
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            secret_env("PASSWORD_SYSTEM", hole("broker_secret"), "system"),
+            secret_env("PASSWORD_WORKER", hole("broker_secret"), "worker"),
+            *(_cluster_env() if queue.servers > 1 else []),
+        ],
+        "ports": [
+            {"name": "client", "containerPort": names.NATS_PORT},
+            {"name": "cluster", "containerPort": CLUSTER_PORT},
+            {"name": "monitor", "containerPort": MONITOR_PORT},
+        ],
+        "resources": {
+            "requests": {"cpu": f"{round(queue.cpu * 1000)}m", "memory": f"{queue.memory_mib}Mi"},
+            "limits": {"memory": f"{queue.memory_mib}Mi"},
+        },
+        "startupProbe": http_probe(
+            "/healthz?js-enabled-only=true", MONITOR_PORT, periodSeconds=1, failureThreshold=120
+        ),
+        "readinessProbe": http_probe("/healthz?js-server-only=true", MONITOR_PORT, periodSeconds=5),
+        "livenessProbe": http_probe(
+            "/healthz?js-enabled-only=true", MONITOR_PORT, periodSeconds=10, failureThreshold=6
+        ),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/etc/nats", "readOnly": True},
+            {"name": "data", "mountPath": "/data"},
+        ],
+    }
+
+
+def _cluster_env() -> list[Json]:
+    secret = hole("broker_secret")
+    return [secret_env("PASSWORD_CLUSTER", secret, "cluster"), secret_env("ROUTES", secret, "routes")]
+
+
+def _pod_security(spec: SharedSpec) -> Json:
+    seccomp = {"seccompProfile": {"type": "RuntimeDefault"}}
+    if spec.queue.host_path is not None:
+        # The kubelet makes a host path as root and no fsGroup applies to it.
+        return {**seccomp, "runAsUser": 0}
+    return {**seccomp, "runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+
+
+def _host_path(spec: SharedSpec) -> dict[str, Any]:
+    return {"path": spec.queue.host_path, "type": "DirectoryOrCreate"}
+
+
+def _claim(spec: SharedSpec) -> Json:
+    claim: Json = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": f"{spec.queue.storage_gib}Gi"}},
+    }
+    if spec.queue.storage_class is not None:
+        claim["storageClassName"] = spec.queue.storage_class
+    return {"metadata": {"name": "data"}, "spec": claim}
+
+
+def _apart() -> Json:
+    """Three servers on three nodes, or losing one loses the majority."""
+    term = {"labelSelector": {"matchLabels": _selector()}, "topologyKey": "kubernetes.io/hostname"}
+    return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def _ingress(spec: SharedSpec) -> list[Json]:
+    return [
+        network.ingress_from(
+            names.NATS_PORT,
+            network.pods("gateway"),
+            network.pods("scaler"),
+            network.pods(names.COMPONENT_REPLICA, spec.namespace),
+        ),
+        network.ingress_from(CLUSTER_PORT, network.pods(COMPONENT)),
+    ]

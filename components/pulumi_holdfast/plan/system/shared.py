@@ -1,0 +1,104 @@
+"""The plan of the shared stack: every object, in the order in which they are created."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from holdfast_contract import names
+from holdfast_contract.platform import PlatformContract
+from pulumi_holdfast.plan import secrets
+from pulumi_holdfast.plan.manifest import Json, Manifest, Meta, transformed
+from pulumi_holdfast.plan.replica import BROKER_SECRET_WORKER
+from pulumi_holdfast.plan.system import nats
+from pulumi_holdfast.plan.system.gateway import gateway
+from pulumi_holdfast.plan.system.scaler import scaler
+from pulumi_holdfast.plan.wiring import docker_key
+from pulumi_holdfast.spec.endpoint import registry_of
+from pulumi_holdfast.spec.shared import SharedSpec
+
+PULL_SECRET: Final = "holdfast-services-pull"
+_LABELS: Final = {"app.kubernetes.io/part-of": "holdfast"}
+
+
+def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
+    """All objects of a shared stack. Holes: `base_url`, and the broker's passwords."""
+    system = Meta(namespace=spec.system_namespace, labels=_LABELS)
+    endpoints = Meta(namespace=spec.namespace, labels=_LABELS)
+    spaces = (("system", system), ("endpoints", endpoints))
+    planned = [
+        _namespace("system-namespace", system),
+        _namespace("endpoints-namespace", endpoints),
+        *(_secret_store(spec, child, meta) for child, meta in spaces),
+        *(_pull_secret(spec, child, meta) for child, meta in spaces if spec.registry_credentials),
+        nats.worker_login(endpoints, BROKER_SECRET_WORKER),
+        *nats.nats(spec, system),
+        *gateway(spec, system, endpoints, pull_secrets(spec)),
+        *scaler(spec, system, endpoints, pull_secrets(spec)),
+    ]
+    return transformed(tuple(planned), spec.transforms)
+
+
+def pull_secrets(spec: SharedSpec) -> list[Json]:
+    """Pull secrets of the system's own pods."""
+    return [{"name": PULL_SECRET}] if spec.registry_credentials else []
+
+
+def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
+    """What endpoint stacks read."""
+    return PlatformContract(
+        kind=spec.kind,
+        namespace=spec.namespace,
+        system_namespace=spec.system_namespace,
+        base_url=base_url,
+        domain=spec.domain,
+        nats_url=nats.url(spec),
+        scaler_address=f"holdfast-scaler.{spec.system_namespace}:{names.SCALER_PORT}",
+        worker_image=spec.services_image,
+        aws_region=spec.aws_region,
+        template_registry=spec.template_registry,
+        pull_secret=PULL_SECRET if spec.registry_credentials else None,
+        instance_types=spec.instance_types,
+        gpu_node_selector=dict(spec.gpu_node_selector),
+    )
+
+
+def _namespace(child: str, meta: Meta) -> Manifest:
+    return Manifest(
+        child=child,
+        api_version="v1",
+        kind="Namespace",
+        metadata={"name": meta.namespace, "labels": dict(meta.labels)},
+        body={},
+    )
+
+
+def _secret_store(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
+    """No `auth`: the operator's own identity reads the secrets (Pod Identity on AWS), so no key is stored."""
+    return Manifest(
+        child=f"{child}-secret-store",
+        api_version=secrets.API,
+        kind="SecretStore",
+        metadata=meta.of(names.SECRET_STORE),
+        body={"spec": {"provider": {"aws": {"service": "SecretsManager", "region": spec.aws_region}}}},
+        after=(f"{child}-namespace",),
+    )
+
+
+def _pull_secret(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
+    assert spec.registry_credentials is not None
+    planned = secrets.pull_secret(
+        spec.registry_credentials,
+        child=f"{child}-pull",
+        name=PULL_SECRET,
+        registry=docker_key(registry_of(spec.services_image)),
+        store=names.SECRET_STORE,
+        meta=meta,
+    )
+    return Manifest(
+        child=planned.child,
+        api_version=planned.api_version,
+        kind=planned.kind,
+        metadata=planned.metadata,
+        body=planned.body,
+        after=(f"{child}-secret-store",),
+    )

@@ -1,0 +1,173 @@
+"""SharedStack: gateway, queue and scaler for all endpoints of a platform, and the contract that describes it."""
+
+# No `from __future__ import annotations`: the analyser of multi-language components reads real types.
+import hashlib
+import hmac
+from collections.abc import Mapping
+from typing import Any, Final, NotRequired, TypedDict
+
+import pulumi
+
+from holdfast_contract.platform import PlatformKind
+from pulumi_holdfast.kube.create import Creation
+from pulumi_holdfast.plan.system.shared import plan_shared, platform_of
+from pulumi_holdfast.spec.problems import Problem, SpecError
+from pulumi_holdfast.spec.shared import MIN_SECRET_CHARS, Ingress, SharedSpec, parse_shared
+
+_WIRED_URL: Final = "https://wired.invalid"
+_USERS: Final = ("system", "worker", "cluster")
+
+
+class GatewayArgs(TypedDict):
+    """The gateway's Deployment."""
+
+    replicas: NotRequired[int]
+    """2 by default; 1 is for a sandbox."""
+    ingress: NotRequired[Ingress]
+    """How callers reach it; inside the cluster only by default."""
+    node_port: NotRequired[int]
+    """With node-port only; 30080 by default."""
+    cpu: NotRequired[float]
+    """vCPUs reserved for each replica; 0.1 by default."""
+    memory_mib: NotRequired[int]
+    """512 by default."""
+
+
+class QueueArgs(TypedDict):
+    """The NATS servers that hold what waits."""
+
+    servers: NotRequired[int]
+    """3 by default; 1 for a sandbox."""
+    image: NotRequired[str]
+    """The server's image, pinned by this version."""
+    storage_gib: NotRequired[int]
+    """Disk of each server; 20 by default."""
+    storage_class: NotRequired[str]
+    """The cluster's default class by default."""
+    host_path: NotRequired[str]
+    """A directory of the only node instead of a claim."""
+    max_ha_assets: NotRequired[int]
+    """Raft groups a server may hold; 2000 by default."""
+    cpu: NotRequired[float]
+    """vCPUs reserved for each server; 0.1 by default."""
+    memory_mib: NotRequired[int]
+    """512 by default."""
+
+
+class ServicesCredentialsArgs(TypedDict):
+    """Where the password of the services' registry is kept."""
+
+    secret: str
+    """Name or ARN in AWS Secrets Manager."""
+    registry: NotRequired[str]
+    """Registry host; the image's own by default."""
+    refresh_s: NotRequired[int]
+    """How often it is read again, in seconds; 300 by default."""
+
+
+class SharedStackArgs(TypedDict):
+    """What the shared stack declares. `pulumi_holdfast.spec.shared.SharedSpec` says all of every field."""
+
+    services_image: str
+    """The image of gateway, scaler and worker."""
+    broker_secret: pulumi.Input[str]
+    """At least 24 random characters, from a config secret: the broker's passwords are derived from it."""
+    base_url: NotRequired[pulumi.Input[str]]
+    """The gateway as callers see it, without a trailing slash."""
+    kind: NotRequired[PlatformKind]
+    """Where the platform runs; cluster by default."""
+    domain: NotRequired[str]
+    """Endpoints also answer at <endpoint>.<domain>."""
+    namespace: NotRequired[str]
+    """Of endpoints; holdfast by default."""
+    system_namespace: NotRequired[str]
+    """Of queue, gateway and scaler; holdfast-system by default."""
+    gateway: NotRequired[GatewayArgs]
+    """The gateway's Deployment."""
+    queue: NotRequired[QueueArgs]
+    """The NATS servers."""
+    aws_region: NotRequired[str]
+    """Where the secrets are; us-east-1 by default."""
+    registry_credentials: NotRequired[ServicesCredentialsArgs]
+    """For services_image; none by default."""
+    template_registry: NotRequired[str]
+    """Registry prefix of the catalogue's images."""
+    gpu_node_selector: NotRequired[dict[str, str]]
+    """Label of the platform's GPU nodes."""
+    instance_types: NotRequired[bool]
+    """Whether nodes carry their instance type as a label; true by default."""
+    transforms: NotRequired[dict[str, Any]]
+    """Per-child overrides: nats, gateway, scaler."""
+
+
+class SharedStack(pulumi.ComponentResource):
+    """Gateway, queue and scaler; `platform` is what endpoint stacks read."""
+
+    platform: pulumi.Output[Mapping[str, Any]]
+    """The platform contract; export it as `platform`. It holds no secret."""
+
+    def __init__(self, name: str, args: SharedStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("holdfast:index:SharedStack", name, {}, opts)
+        self.spec = _spec(name, args)
+        """What was declared, with every default filled in."""
+        base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
+        creation = Creation(name, self, {**_passwords(name, args["broker_secret"]), "base_url": base_url})
+        for manifest in plan_shared(self.spec):
+            creation.create([manifest])
+            if manifest.child == "broker":
+                made: Any = creation.children["broker"]
+                creation.provide("broker_secret", made.metadata["name"])
+        self.children = creation.children
+        """The resources by child name: `nats`, `gateway`, `scaler`, …"""
+        self.platform = base_url.apply(lambda url: platform_of(self.spec, url).model_dump(mode="json"))
+        self.register_outputs({"platform": self.platform})
+
+
+def password(secret: str, user: str) -> str:
+    """The broker's password of a user. Begins with a letter, so that no configuration reads it as a number."""
+    return "p" + hmac.new(secret.encode(), f"holdfast broker {user}".encode(), hashlib.sha256).hexdigest()
+
+
+def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
+    problems: list[Problem] = []
+    plain: dict[str, Any] = {key: value for key, value in args.items() if key != "broker_secret"}
+    if isinstance(plain.get("base_url"), pulumi.Output):
+        plain["base_url"] = _WIRED_URL
+    elif plain.get("base_url") is None:
+        problems.append(
+            Problem("base_url", "missing", "required", "declare the gateway's URL as callers see it")
+        )
+    secret = args.get("broker_secret")
+    if secret is None:
+        problems.append(_secret_problem("missing", "required"))
+    elif isinstance(secret, str) and len(secret) < MIN_SECRET_CHARS:
+        problems.append(_secret_problem("(hidden)", f"shorter than {MIN_SECRET_CHARS} characters"))
+    try:
+        spec = parse_shared(name, plain)
+    except SpecError as error:
+        problems.extend(error.problems)
+        raise SpecError(error.subject, problems) from None
+    if problems:
+        raise SpecError(f'shared stack "{name}"', problems)
+    return spec
+
+
+def _secret_problem(value: str, rule: str) -> Problem:
+    remedy = "make one with `openssl rand -hex 32` and keep it with `pulumi config set --secret`"
+    return Problem("broker_secret", value, rule, remedy)
+
+
+def _passwords(name: str, secret: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
+    kept = pulumi.Output.secret(secret)
+
+    def derived(user: str) -> pulumi.Output[str]:
+        return kept.apply(lambda text: password(_long_enough(name, text), user))
+
+    return {f"password_{user}": derived(user) for user in _USERS}
+
+
+def _long_enough(name: str, secret: str) -> str:
+    if len(secret) < MIN_SECRET_CHARS:
+        problem = _secret_problem("(hidden)", f"shorter than {MIN_SECRET_CHARS} characters")
+        raise SpecError(f'shared stack "{name}"', [problem])
+    return secret

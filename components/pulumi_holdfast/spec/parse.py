@@ -1,0 +1,106 @@
+"""From what the user wrote to a spec: one pass that finds every problem."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from holdfast_contract.document import TemplateRef
+from pulumi_holdfast.spec.endpoint import EndpointSpec, sections
+from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, problem, translate
+from pulumi_holdfast.spec.rules import broken_rules
+from pulumi_holdfast.spec.template import Catalogue, Template
+
+_SECTIONS_MERGED: Final = ("scaling", "env")
+"""Where a clone's own words lie over the template's, field by field; elsewhere they replace them."""
+
+
+def parse_endpoint(name: str, args: Mapping[str, Any], catalogue: Catalogue) -> EndpointSpec:
+    """The spec of an endpoint.
+
+    `args` is what the user wrote, with outputs already replaced by placeholders. Raises SpecError with every
+    problem: of each field by itself, and between fields as far as those are right by themselves.
+    """
+    problems: list[Problem] = []
+    raw = _normalised(args)
+    template = _template(raw, catalogue, problems)
+    if template is not None:
+        raw = _cloned(raw, template)
+    raw["name"] = name
+    spec, wrong = _validated(raw, problems)
+    if spec is not None:
+        if any(found.path == "template" for found in problems):
+            wrong |= {"template"}
+        problems.extend(broken_rules(spec, wrong))
+    if problems or spec is None:
+        raise SpecError(f'endpoint "{name}"', problems)
+    return spec
+
+
+def _normalised(args: Mapping[str, Any]) -> dict[str, Any]:
+    """Short forms written out: a preset's name for hardware, JSON-like copies for the rest."""
+    raw = {key: copy.deepcopy(value) for key, value in args.items() if value is not None}
+    if isinstance(raw.get("hardware"), str):
+        raw["hardware"] = {"preset": raw["hardware"]}
+    raw.pop("template_ref", None)
+    raw.pop("name", None)
+    for field in ("command", "args", "tokens", "contract", "writable_paths"):
+        if isinstance(raw.get(field), list):
+            raw[field] = tuple(raw[field])
+    return raw
+
+
+def _template(raw: Mapping[str, Any], catalogue: Catalogue, problems: list[Problem]) -> Template | None:
+    wanted = raw.get("template")
+    if not isinstance(wanted, str) or not wanted:
+        return None
+    found = catalogue.find(wanted)
+    if found is None:
+        problems.append(problem("template", wanted, "not in the catalogue", catalogue.nearest(wanted)))
+    return found
+
+
+def _cloned(raw: Mapping[str, Any], template: Template) -> dict[str, Any]:
+    """The template's declaration with the clone's own lying over it."""
+    declared = template.endpoint_args()
+    merged: dict[str, Any] = {**declared, **raw}
+    for section in _SECTIONS_MERGED:
+        theirs, own = declared.get(section), raw.get(section)
+        if isinstance(theirs, Mapping) and isinstance(own, Mapping):
+            merged[section] = {**theirs, **own}
+    if "image" in raw or "code" in raw:
+        return merged  # the rule about exactly one source reports it
+    return {
+        **merged,
+        "image": template.image,
+        "template_ref": TemplateRef(name=template.name, version=template.version),
+    }
+
+
+def _validated(raw: Mapping[str, Any], problems: list[Problem]) -> tuple[EndpointSpec | None, frozenset[str]]:
+    """The spec, and the paths that were wrong and stand at their defaults in it."""
+    try:
+        return EndpointSpec.model_validate(raw), frozenset()
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+    problems.extend(translate(errors, sections()))
+    remaining = copy.deepcopy(dict(raw))
+    for found in errors:
+        _drop(remaining, found["loc"])
+    remaining.setdefault("name", "placeholder")
+    try:
+        return EndpointSpec.model_validate(remaining), frozenset(dotted(found["loc"]) for found in errors)
+    except ValidationError:
+        return None, frozenset()  # a required part of a section is missing: the first pass has named it
+
+
+def _drop(data: Any, loc: tuple[int | str, ...]) -> None:
+    """Remove the value at a location; a list goes as a whole, for its other indexes would move."""
+    for index, part in enumerate(loc):
+        if index == len(loc) - 1 or not isinstance(data.get(part), dict):
+            data.pop(part, None)
+            return
+        data = data[part]

@@ -1,0 +1,130 @@
+"""What is wrong with a declaration: every problem at once, each with path, value, rule and remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+_HIDDEN: Final = "(hidden)"
+_SENSITIVE: Final = ("env.", "secrets.", "tokens[", "broker_secret")
+"""Values under these paths are never repeated: somebody may have put a secret there by mistake."""
+_SHOWN_CHARS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One wrong thing. Its text is `path is value, rule: remedy`."""
+
+    path: str
+    """Where, as one would write it in Python: `scaling.min_replicas`, `tokens[0]`."""
+    value: str
+    """What stands there, shortened; `(hidden)` where it might be a secret, `missing` where nothing stands."""
+    rule: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is {self.value}, {self.rule}: {self.remedy}"
+
+
+class SpecError(ValueError):
+    """A declaration that cannot be planned; `problems` holds all that is wrong with it, in reading order."""
+
+    def __init__(self, subject: str, problems: Sequence[Problem]) -> None:
+        self.subject = subject
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{subject} has {count}:\n{lines}")
+
+
+def problem(path: str, value: object, rule: str, remedy: str) -> Problem:
+    """A problem whose value is shown shortened, or hidden where it might be a secret."""
+    return Problem(path, shown(path, value), rule, remedy)
+
+
+def refused(rule: str, remedy: str) -> PydanticCustomError:
+    """What a field's own validator raises; the path and the value are added by `translate`."""
+    return PydanticCustomError("holdfast", "{rule}: {remedy}", {"rule": rule, "remedy": remedy})
+
+
+def shown(path: str, value: object) -> str:
+    """A value as an error may show it."""
+    if path.startswith(_SENSITIVE):
+        return _HIDDEN
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def dotted(loc: Iterable[int | str]) -> str:
+    """`("tokens", 0)` as `tokens[0]`."""
+    path = ""
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+    return path
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` where something similar is known, else the list of what is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]}?" if close else f"choose one of {', '.join(names)}"
+
+
+_TYPES: Final[Mapping[str, tuple[str, str]]] = {
+    "int_type": ("not a whole number", "write it without quotes and without a fraction"),
+    "int_from_float": ("not a whole number", "write it without a fraction"),
+    "float_type": ("not a number", "write it without quotes"),
+    "float_parsing": ("not a number", "write it without quotes"),
+    "finite_number": ("not a finite number", "write an ordinary number"),
+    "string_type": ("not text", "put it in quotes"),
+    "bool_type": ("neither true nor false", "write True or False"),
+    "bool_parsing": ("neither true nor false", "write True or False"),
+    "dict_type": ("not a mapping", 'write {"name": value}'),
+    "mapping_type": ("not a mapping", 'write {"name": value}'),
+    "model_type": ("not a mapping", 'write {"field": value}'),
+    "model_attributes_type": ("not a mapping", 'write {"field": value}'),
+    "list_type": ("not a list", "write [value, …]"),
+    "tuple_type": ("not a list", "write [value, …]"),
+}
+
+
+def _rule_of(error: ErrorDetails, known: Iterable[str]) -> tuple[str, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "holdfast":
+        return str(context["rule"]), str(context["remedy"])
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if kind == "greater_than_equal":
+        return f"below {context['ge']}", f"use {context['ge']} or more"
+    if kind == "greater_than":
+        return f"not above {context['gt']}", f"use more than {context['gt']}"
+    if kind == "less_than_equal":
+        return f"above {context['le']}", f"use {context['le']} or less"
+    if kind == "enum":
+        expected = str(context["expected"]).replace(" or ", ", ").replace("'", "")
+        return "not one of the choices", nearest(str(error["input"]), expected.split(", "))
+    if kind in ("too_short", "string_too_short"):
+        return "empty", "give at least one, or leave the field out"
+    if kind == "string_too_long":
+        return f"longer than {context['max_length']} characters", "shorten it"
+    if kind == "extra_forbidden":
+        return "an unknown field", nearest(str(error["loc"][-1]), known)
+    return "not valid", error["msg"]
+
+
+def translate(errors: Iterable[ErrorDetails], known: Mapping[str, Iterable[str]]) -> list[Problem]:
+    """Pydantic's errors in our words. `known` gives the field names of each section (by its path)."""
+    found = []
+    for error in errors:
+        path = dotted(part for part in error["loc"] if part != "[key]")
+        section = dotted(part for part in error["loc"][:-1] if not isinstance(part, int))
+        rule, remedy = _rule_of(error, known.get(section, ()))
+        if error["type"] == "missing":
+            found.append(Problem(path, "missing", "required", "declare it"))
+        else:
+            found.append(problem(path, error["input"], rule, remedy))
+    return found

@@ -1,0 +1,154 @@
+"""What the shared stack declares: gateway, queue and scaler for all endpoints of a platform."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, JsonValue, ValidationError
+
+from holdfast_contract import names
+from holdfast_contract.platform import PlatformKind
+from pulumi_holdfast.spec.endpoint import Image
+from pulumi_holdfast.spec.model import AbsolutePath, Flag, Spec, Whole
+from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, nearest, problem, refused, translate
+from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
+
+SHARED_CHILDREN: Final = frozenset({"nats", "gateway", "scaler"})
+"""The children of a shared stack that `transforms` may name."""
+MIN_SECRET_CHARS: Final = 24
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise refused("not a URL", "start it with https:// (http:// for a sandbox)")
+    if text.endswith("/"):
+        raise refused("a URL that ends with /", "leave the last / out")
+    return text
+
+
+class Ingress(StrEnum):
+    """How callers reach the gateway."""
+
+    NODE_PORT = "node-port"
+    """A port on every node: a sandbox, or a load balancer that is declared elsewhere."""
+    LOAD_BALANCER = "load-balancer"
+    """A Service of type LoadBalancer."""
+    CLUSTER = "cluster"
+    """Only inside the cluster."""
+
+
+class GatewaySpec(Spec):
+    """The gateway's Deployment."""
+
+    replicas: Whole = Field(default=2, ge=1, le=50)
+    """2 by default, so that one can go without a caller noticing; 1 is for a sandbox."""
+    ingress: Ingress = Ingress.CLUSTER
+    node_port: Whole = Field(default=30080, ge=30000, le=32767)
+    """With `node-port` only. 30080 by default."""
+    cpu: float = Field(default=0.1, ge=0.01, le=64)
+    """vCPUs reserved for each replica."""
+    memory_mib: Whole = Field(default=512, ge=128, le=65536)
+
+
+class QueueSpec(Spec):
+    """The NATS servers that hold what waits."""
+
+    servers: Whole = 3
+    """3, the default: requests survive the loss of a server and its disk. 1: a sandbox, or where minutes of
+    outage are acceptable."""
+    image: Image = "docker.io/library/nats:2.15.2-alpine"
+    storage_gib: Whole = Field(default=20, ge=1, le=16384)
+    """Disk of each server; holds bodies up to 256 KiB of what waits, and results for 24 hours."""
+    storage_class: str | None = None
+    """None, the default: the cluster's default class. On AWS choose one with io2 where latency matters."""
+    host_path: AbsolutePath | None = None
+    """A directory of the only node instead of a claim; for clusters without a storage class."""
+    max_ha_assets: Whole = Field(default=2000, ge=100, le=100_000)
+    """Raft groups a server may hold: two for each endpoint and some for the buckets. 2000 by default, room
+    for the 500 endpoints that were measured on three servers, twice over."""
+    cpu: float = Field(default=0.1, ge=0.01, le=64)
+    memory_mib: Whole = Field(default=512, ge=128, le=65536)
+
+
+class SharedSpec(Spec):
+    """What the shared stack declares."""
+
+    name: str
+    services_image: Image
+    """The image of gateway, scaler and worker, pinned by digest in production."""
+    kind: PlatformKind = PlatformKind.CLUSTER
+    base_url: Annotated[str, AfterValidator(_url)] | None = None
+    """The gateway as callers see it. Required unless it is an output of the program."""
+    domain: str | None = None
+    """Endpoints also answer at `<endpoint>.<domain>`; needs wildcard DNS."""
+    namespace: str = names.ENDPOINTS_NAMESPACE
+    system_namespace: str = names.SYSTEM_NAMESPACE
+    gateway: GatewaySpec = GatewaySpec()
+    queue: QueueSpec = QueueSpec()
+    aws_region: str = "us-east-1"
+    """Where the secrets are."""
+    registry_credentials: RegistryCredentialsSpec | None = None
+    """For `services_image`, where that registry has a password."""
+    template_registry: str | None = None
+    """Registry prefix of the catalogue's images. None: public, as the templates say."""
+    gpu_node_selector: Mapping[str, str] = Field(default_factory=dict)
+    """Label of the platform's GPU nodes. Empty: any node that has the resource."""
+    instance_types: Flag = True
+    """Whether replicas are placed by instance type; nodes outside a cloud carry no such label."""
+    transforms: Mapping[str, JsonValue] = Field(default_factory=dict)
+    """Per-child overrides, as an endpoint's."""
+
+
+def parse_shared(name: str, args: Mapping[str, Any]) -> SharedSpec:
+    """The spec of a shared stack. Raises SpecError with every problem."""
+    raw = {key: value for key, value in args.items() if value is not None}
+    known = {
+        "": frozenset(SharedSpec.model_fields) - {"name"} | {"broker_secret"},
+        "gateway": frozenset(GatewaySpec.model_fields),
+        "queue": frozenset(QueueSpec.model_fields),
+        "registry_credentials": frozenset(RegistryCredentialsSpec.model_fields),
+    }
+    try:
+        spec = SharedSpec.model_validate({**raw, "name": name})
+    except ValidationError as error:
+        raise SpecError(f'shared stack "{name}"', translate(error.errors(include_url=False), known)) from None
+    problems = [*_queue_problems(spec), *_other_problems(spec)]
+    if problems:
+        raise SpecError(f'shared stack "{name}"', problems)
+    return spec
+
+
+def _queue_problems(spec: SharedSpec) -> list[Problem]:
+    found = []
+    if spec.queue.servers not in (1, 3):
+        found.append(
+            problem("queue.servers", spec.queue.servers, "neither 1 nor 3", "take 3; 1 keeps no second copy")
+        )
+    if spec.queue.host_path is not None and spec.queue.servers != 1:
+        found.append(
+            problem(
+                "queue.host_path",
+                spec.queue.host_path,
+                f"one node's directory for {spec.queue.servers} servers",
+                "declare servers=1, or leave it out and use a storage class",
+            )
+        )
+    return found
+
+
+def _other_problems(spec: SharedSpec) -> list[Problem]:
+    found = []
+    if spec.namespace == spec.system_namespace:
+        found.append(
+            problem(
+                "namespace", spec.namespace, "also system_namespace", "keep replicas apart from the system"
+            )
+        )
+    for child in spec.transforms:
+        if child not in SHARED_CHILDREN:
+            found.append(
+                problem(dotted(("transforms", child)), child, "not a child", nearest(child, SHARED_CHILDREN))
+            )
+    return found

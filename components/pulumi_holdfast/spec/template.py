@@ -1,0 +1,159 @@
+"""The catalogue of templates: ready-made declarations, one folder each.
+
+`templates/README.md` says what the fields mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
+
+from pulumi_holdfast.spec.model import Route, Spec, Whole
+from pulumi_holdfast.spec.problems import SpecError, nearest, refused, translate
+
+_QUANTITY: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>m|Mi|Gi|)")
+_FACTORS: Final[Mapping[str, float]] = {"": 1.0, "m": 0.001, "Mi": 1.0, "Gi": 1024.0}
+
+
+def _quantity(text: str) -> str:
+    if not _QUANTITY.fullmatch(text):
+        raise refused("not a quantity", 'write it as "1", "500m", "512Mi" or "2Gi"')
+    return text
+
+
+class Resources(Spec):
+    """Kubernetes quantities that replace the preset's."""
+
+    cpu: Annotated[str, AfterValidator(_quantity)] | None = None
+    memory: Annotated[str, AfterValidator(_quantity)] | None = None
+
+    def as_hardware(self) -> dict[str, Any]:
+        """The same in the words of an endpoint's `hardware`."""
+        found: dict[str, Any] = {}
+        if self.cpu is not None:
+            found["cpu"] = _number(self.cpu)
+        if self.memory is not None:
+            found["memory_mib"] = round(_number(self.memory))
+        return found
+
+
+class Model(Spec):
+    """Which weights, and whose."""
+
+    name: str
+    source: str
+    licence: str
+
+
+class TemplateExample(Spec):
+    """An example request: shown to people, and the contract of a clone."""
+
+    name: str
+    title: str = ""
+    method: str = "POST"
+    path: Route = "/"
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    body_json: JsonValue = None
+    body_file: str | None = None
+    expect_status: Whole = 200
+    expect_text: str | None = None
+    timeout_s: Whole = 60
+    answer_file: str | None = None
+
+
+class Template(Spec):
+    """One template, as its `template.yaml` says."""
+
+    name: str
+    version: str
+    """A newer one shows up as a diff in every clone."""
+    title: str
+    description: str = ""
+    licence: str
+    model: Model
+    image: str
+    """`repository:tag` below the platform's template registry, or a whole reference with its digest."""
+    port: Whole = 8000
+    health_check_path: Route = "/healthcheck"
+    hardware: str
+    resources: Resources = Resources()
+    scaling: Mapping[str, Any] = Field(default_factory=dict)
+    env: Mapping[str, str] = Field(default_factory=dict)
+    input_schema: str | None = None
+    output_schema: str | None = None
+    input_path: Route = "/"
+    examples: tuple[TemplateExample, ...] = ()
+    folder: Path
+    """Where the template was read from; its paths are relative to it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, data: Any) -> Any:
+        """YAML has lists where the spec has tuples."""
+        return {**data, "examples": tuple(data.get("examples", ()))} if isinstance(data, Mapping) else data
+
+    def endpoint_args(self) -> dict[str, Any]:
+        """What a clone declares unless it says otherwise, in the words of an endpoint."""
+        return {
+            "port": self.port,
+            "health_check_path": self.health_check_path,
+            "hardware": {"preset": self.hardware, **self.resources.as_hardware()},
+            "scaling": dict(self.scaling),
+            "env": dict(self.env),
+            "contract": tuple(self._contract(example) for example in self.examples),
+        }
+
+    def _contract(self, example: TemplateExample) -> dict[str, Any]:
+        plain = example.model_dump(exclude={"title", "body_file", "answer_file"}, exclude_none=True)
+        if example.body_file is not None:
+            plain["body_base64"] = base64.b64encode((self.folder / example.body_file).read_bytes()).decode()
+        return plain
+
+
+class Catalogue:
+    """Templates by name, read when they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def names(self) -> tuple[str, ...]:
+        """All templates, sorted."""
+        return tuple(sorted(found.parent.name for found in self._folder.glob("*/template.yaml")))
+
+    def find(self, name: str) -> Template | None:
+        """A template; None where there is none of that name. Raises SpecError for one that is wrong."""
+        if name not in self.names():
+            return None
+        folder = self._folder / name
+        data = yaml.safe_load((folder / "template.yaml").read_text(encoding="utf-8"))
+        try:
+            return Template.model_validate({**data, "folder": folder})
+        except ValidationError as error:
+            known = {"": frozenset(Template.model_fields) - {"folder"}}
+            raise SpecError(f'template "{name}"', translate(error.errors(include_url=False), known)) from None
+
+    def nearest(self, name: str) -> str:
+        """The remedy for a name that is not there."""
+        known = self.names()
+        return nearest(name, known) if known else f"no templates are installed in {self._folder}"
+
+
+def _number(text: str) -> float:
+    match = _QUANTITY.fullmatch(text)
+    assert match is not None  # the field's validator has seen it
+    return float(match["number"]) * _FACTORS[match["unit"]]
+
+
+@functools.cache
+def catalogue() -> Catalogue:
+    """The catalogue that ships with this version: package data, else the repository's `templates/`."""
+    packaged = Path(str(resources.files("pulumi_holdfast").joinpath("templates")))
+    return Catalogue(packaged if packaged.is_dir() else Path(__file__).parents[3] / "templates")

@@ -1,0 +1,17 @@
+"""The program: one project, two layers. The only place that reads Pulumi's configuration."""
+
+import endpoints
+import pulumi
+import shared
+from settings import Layer, read
+
+import pulumi_holdfast as holdfast
+
+settings = read(pulumi.Config(), pulumi.get_stack())
+
+if settings.layer is Layer.SHARED:
+    pulumi.export("platform", shared.declare(settings.shared))
+else:
+    platform = holdfast.Platform.from_stack(settings.shared_stack, tokens=settings.tokens)
+    endpoints.declare(platform)
+    pulumi.export("endpoints", dict(platform.endpoints))

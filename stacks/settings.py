@@ -1,0 +1,116 @@
+"""The stack's configuration, checked: `pulumi config set holdfast:<key> <value>`."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import pulumi
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from pulumi_holdfast import Ingress, PlatformKind
+
+
+class Layer(StrEnum):
+    """Which half of the program a stack is."""
+
+    SHARED = "shared"
+    ENDPOINTS = "endpoints"
+
+
+class Plain(BaseModel):
+    """The plain configuration; keys are the field names in camel case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel)
+
+    layer: Layer
+    """`shared` for stacks whose name ends with it, else `endpoints`."""
+    kind: PlatformKind
+    """`sandbox` for stacks whose name begins with it, else `cluster`."""
+    services_image: str | None = None
+    base_url: str | None = None
+    ingress: Ingress = Ingress.CLUSTER
+    queue_servers: int = 3
+    queue_host_path: str | None = None
+    registry_secret: str | None = None
+    template_registry: str | None = None
+    domain: str | None = None
+    shared_stack: str
+    """The stack that exports the platform: this one's name with `-shared`."""
+    tokens: tuple[str, ...] = Field(default=())
+    """Open every private endpoint of the stack, beside the endpoint's own."""
+
+
+@dataclass(frozen=True)
+class SharedSettings:
+    """What the shared layer needs."""
+
+    kind: PlatformKind
+    services_image: str
+    broker_secret: pulumi.Output[str]
+    base_url: str
+    ingress: Ingress
+    queue_servers: int
+    queue_host_path: str | None
+    registry_secret: str | None
+    template_registry: str | None
+    domain: str | None
+
+
+class Settings:
+    """The configuration of one stack."""
+
+    def __init__(self, plain: Plain, config: pulumi.Config) -> None:
+        self.layer = plain.layer
+        self.shared_stack = plain.shared_stack
+        self.tokens = plain.tokens
+        self._plain = plain
+        self._config = config
+
+    @property
+    def shared(self) -> SharedSettings:
+        """The shared layer's part. Raises RunError naming the keys that are missing."""
+        plain = self._plain
+        if plain.services_image is None or plain.base_url is None:
+            missing = [key for key in ("servicesImage", "baseUrl") if not self._config.get(key)]
+            raise pulumi.RunError(
+                f"missing configuration: {' and '.join(f'holdfast:{key}' for key in missing)}"
+            )
+        return SharedSettings(
+            kind=plain.kind,
+            services_image=plain.services_image,
+            broker_secret=self._config.require_secret("brokerSecret"),
+            base_url=plain.base_url,
+            ingress=plain.ingress,
+            queue_servers=plain.queue_servers,
+            queue_host_path=plain.queue_host_path,
+            registry_secret=plain.registry_secret,
+            template_registry=plain.template_registry,
+            domain=plain.domain,
+        )
+
+
+_OBJECTS: Final = frozenset({"tokens", "queueServers"})
+
+
+def read(config: pulumi.Config, stack: str) -> Settings:
+    """The stack's settings. Raises RunError naming each wrong key, its value and the rule."""
+    sandbox = stack.startswith("sandbox")
+    values: dict[str, Any] = {
+        "layer": "shared" if stack.endswith("-shared") else "endpoints",
+        "kind": "sandbox" if sandbox else "cluster",
+        "sharedStack": f"{stack}-shared",
+    }
+    for name in Plain.model_fields:
+        key = to_camel(name)
+        found = config.get_object(key) if key in _OBJECTS else config.get(key)
+        if found is not None:
+            values[key] = found
+    try:
+        return Settings(Plain.model_validate(values), config)
+    except ValidationError as error:
+        lines = [
+            f"holdfast:{'.'.join(str(part) for part in found['loc'])} is {found['input']!r}: {found['msg']}"
+            for found in error.errors()
+        ]
+        raise pulumi.RunError("wrong configuration:\n  " + "\n  ".join(lines)) from None

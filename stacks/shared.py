@@ -1,0 +1,33 @@
+"""What all endpoints share: the gateway, the queue, the scaler."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+from settings import SharedSettings
+
+import pulumi_holdfast as holdfast
+
+
+def declare(settings: SharedSettings) -> pulumi.Output[Mapping[str, Any]]:
+    """The shared stack; returns the platform contract that the endpoint stacks read."""
+    sandbox = settings.kind is holdfast.PlatformKind.SANDBOX
+    args: holdfast.SharedStackArgs = {
+        "kind": settings.kind,
+        "services_image": settings.services_image,
+        "broker_secret": settings.broker_secret,
+        "base_url": settings.base_url,
+        "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
+        "queue": {"servers": settings.queue_servers},
+        # A sandbox's node says nothing of its machine.
+        "instance_types": not sandbox,
+    }
+    if settings.queue_host_path is not None:
+        args["queue"]["host_path"] = settings.queue_host_path
+    if settings.domain is not None:
+        args["domain"] = settings.domain
+    if settings.registry_secret is not None:
+        args["registry_credentials"] = {"secret": settings.registry_secret}
+    if settings.template_registry is not None:
+        args["template_registry"] = settings.template_registry
+    return holdfast.SharedStack("holdfast", args).platform
