@@ -35,6 +35,9 @@ class Plain(BaseModel):
     registry_secret: str | None = None
     template_registry: str | None = None
     domain: str | None = None
+    namespace: str = "holdfast"
+    """Where endpoints go; another one for a second platform in the same cluster."""
+    system_namespace: str = "holdfast-system"
     shared_stack: str
     """The stack that exports the platform: this one's name with `-shared`."""
     tokens: tuple[str, ...] = Field(default=())
@@ -55,6 +58,8 @@ class SharedSettings:
     registry_secret: str | None
     template_registry: str | None
     domain: str | None
+    namespace: str
+    system_namespace: str
 
 
 class Settings:
@@ -87,6 +92,8 @@ class Settings:
             registry_secret=plain.registry_secret,
             template_registry=plain.template_registry,
             domain=plain.domain,
+            namespace=plain.namespace,
+            system_namespace=plain.system_namespace,
         )
 
 

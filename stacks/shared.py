@@ -17,6 +17,8 @@ def declare(settings: SharedSettings) -> pulumi.Output[Mapping[str, Any]]:
         "services_image": settings.services_image,
         "broker_secret": settings.broker_secret,
         "base_url": settings.base_url,
+        "namespace": settings.namespace,
+        "system_namespace": settings.system_namespace,
         "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
         "queue": {"servers": settings.queue_servers},
         # A sandbox's node says nothing of its machine.

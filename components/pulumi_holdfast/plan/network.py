@@ -83,6 +83,7 @@ def system_policy(child: str, component: str, meta: Meta, ingress: list[Json]) -
                 "ingress": ingress,
             }
         },
+        after=("system-namespace",),
     )
 
 

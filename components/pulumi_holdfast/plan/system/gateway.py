@@ -51,7 +51,12 @@ def gateway(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Js
         budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector(COMPONENT)}}
         planned.append(
             Manifest(
-                "gateway-disruption", "policy/v1", "PodDisruptionBudget", meta.of(NAME), {"spec": budget}
+                child="gateway-disruption",
+                api_version="policy/v1",
+                kind="PodDisruptionBudget",
+                metadata=meta.of(NAME),
+                body={"spec": budget},
+                after=("system-namespace",),
             )
         )
     return planned
