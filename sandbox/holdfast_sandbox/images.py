@@ -35,7 +35,9 @@ KEDA_IMAGES: Final[Mapping[str, str]] = {
 }
 NATS_IMAGE: Final = "docker.io/library/nats:2.15.2-alpine"
 REFERENCES_FILE: Final = "images.json"
-"""In the state folder: name → `<registry>/<name>:<tag>@<digest>` of every image pushed."""
+"""In the state folder: name → `<registry>/<name>@<digest>` of every image pushed."""
+INPUTS_FILE: Final = "images-inputs.json"
+"""In the state folder: name → hash of the files that the pushed image was made from."""
 PLATFORM_FILE: Final = "platform-images.json"
 """In the state folder: public name → hash of the binary that the node's image was made from."""
 IGNORED: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".DS_Store"})
@@ -73,7 +75,7 @@ class ProjectImage:
     dockerfile: Path
     context: Path
     inputs: tuple[Path, ...]
-    """Files and folders that the image is made from: its first tag is their hash."""
+    """Files and folders that the image is made from: their hash says whether it has to be built anew."""
     version: str | None = None
     """A second tag, by which a template's declaration names its image."""
 
@@ -87,7 +89,13 @@ def project_images(checkout: Path = CHECKOUT) -> list[ProjectImage]:
         "holdfast/services",
         checkout / "services" / "Dockerfile",
         checkout,
-        (checkout / "services", checkout / "contract", checkout / ".dockerignore"),
+        (
+            checkout / "services" / "Dockerfile",
+            checkout / "services" / "requirements.lock",
+            checkout / "services" / "holdfast_services",
+            checkout / "contract" / "holdfast_contract",
+            checkout / ".dockerignore",
+        ),
     )
     return [
         services,
@@ -118,7 +126,7 @@ def ensure_platform_images(paths: Paths, tools: Mapping[str, Built], progress: P
     """
     there = set(ctr(paths, "images", "ls", "-q").stdout.split())
     record = paths.state / PLATFORM_FILE
-    made: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
+    made = _read(record)
     for one in STATIC_IMAGES:
         binary = tools[one.tool].binaries[one.binary]
         source = hashlib.sha256(f"{one}{tools[one.tool].recipe.key()}".encode()).hexdigest()
@@ -129,7 +137,7 @@ def ensure_platform_images(paths: Paths, tools: Mapping[str, Built], progress: P
             oci.write_static_image(archive, one.image, binary, path=one.path, user=one.user)
             import_into_containerd(paths, archive, one.image)
         made[one.image] = source
-        record.write_text(json.dumps(made, indent=1) + "\n")
+        _write(record, made)
 
 
 def import_into_containerd(paths: Paths, archive: Path, name: str) -> None:
@@ -153,36 +161,47 @@ def ensure_test_images(paths: Paths, progress: Progress) -> dict[str, str]:
 
 
 def _ensure(paths: Paths, images: Iterable[ProjectImage], progress: Progress) -> dict[str, str]:
-    references = {}
+    references: dict[str, str] = {}
     with _exclusive(paths, progress):
-        file = paths.state / REFERENCES_FILE
-        known: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+        files = (paths.state / REFERENCES_FILE, paths.state / INPUTS_FILE)
+        pushed, inputs = (_read(file) for file in files)
         for image in images:
-            references[image.name] = _ensure_image(paths, image, progress, known.get(image.name))
-            known[image.name] = references[image.name]
-            partial = file.with_suffix(".partial")
-            partial.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
-            partial.replace(file)
+            source = content_hash(image)
+            known = pushed.get(image.name)
+            if known is None or inputs.get(image.name) != source or not _in_registry(paths, known):
+                pushed[image.name] = _make(paths, image, source, progress)
+                inputs[image.name] = source
+                for file, content in zip(files, (pushed, inputs), strict=True):
+                    _write(file, content)
+            references[image.name] = pushed[image.name]
     return references
 
 
-def _ensure_image(paths: Paths, image: ProjectImage, progress: Progress, known: str | None) -> str:
-    tag = f"{registry.HOST}/{image.name}:{content_hash(image)}"
-    if known and known.startswith(f"{tag}@") and _in_registry(paths, known):
-        return known
+def _make(paths: Paths, image: ProjectImage, source: str, progress: Progress) -> str:
     base = ensure_base(paths, progress)
+    tag = f"{registry.HOST}/{image.name}:{source}"
+    repository = f"{registry.LISTENER}/{image.name}"
     with progress.step(f"image {image.name}", announce=True):
         buildah.ensure_base_in_storage(paths, base)
         buildah.build(paths, image.dockerfile, image.context, tag)
-        digest = buildah.push(paths, tag, _listener(tag))
-        if image.version is not None:
-            named = f"{registry.LISTENER}/{image.name}:{image.version}"
-            if buildah.push(paths, tag, named) != digest:
-                raise SandboxError(
-                    f"{named} was pushed twice with two digests: run `holdfast sandbox up` again"
-                )
+        # The same repository under the address that this machine reaches without a name server.
+        digest = buildah.push(paths, tag, f"{repository}:{source}")
+        if image.version is not None and buildah.push(paths, tag, f"{repository}:{image.version}") != digest:
+            raise SandboxError(f"{image.name} was pushed with two digests: run `holdfast sandbox up` again")
         buildah.forget_others(paths, tag)
-    return f"{tag}@{digest}"
+    # Without the tag: a new tag on the same content must not look like a change.
+    return f"{registry.HOST}/{image.name}@{digest}"
+
+
+def _read(file: Path) -> dict[str, str]:
+    content: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+    return content
+
+
+def _write(file: Path, content: Mapping[str, str]) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+    partial.replace(file)
 
 
 def content_hash(image: ProjectImage) -> str:
@@ -197,14 +216,9 @@ def content_hash(image: ProjectImage) -> str:
     return digest.hexdigest()[:12]
 
 
-def _listener(reference: str) -> str:
-    # The same repository under the address that this machine reaches without a name server.
-    return reference.replace(registry.HOST, registry.LISTENER, 1)
-
-
 def _in_registry(paths: Paths, reference: str) -> bool:
     target, _, digest = reference.partition("@")
-    name = target.rpartition(":")[0].partition("/")[2]
+    name = target.partition("/")[2]
     credentials = base64.b64encode(f"{registry.USER}:{registry.password(paths)}".encode()).decode()
     request = urllib.request.Request(
         f"http://{registry.LISTENER}/v2/{name}/manifests/{digest}",
