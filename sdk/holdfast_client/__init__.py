@@ -50,6 +50,7 @@ from holdfast_client._types import (
     JobStatus,
     Phase,
     Progress,
+    Replicas,
     TemplateInfo,
     Timings,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "Problem",
     "Progress",
     "RateLimitError",
+    "Replicas",
     "RequestTooLargeError",
     "ServerSentEvent",
     "ServiceUnavailableError",

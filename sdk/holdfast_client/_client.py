@@ -211,7 +211,7 @@ class Client:
     def endpoint(self, name: str) -> EndpointInfo:
         """One endpoint: replicas, waiting, running. Raises NotFoundError.
 
-        >>> Client().endpoint("echo").replicas
+        >>> Client().endpoint("echo").replicas.ready
         1
         """
         return self._run(operations.endpoint(self._session, name))

@@ -207,6 +207,23 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Replicas:
+    """How many replicas there are; None where the gateway cannot know."""
+
+    desired: int | None = None
+    """What the autoscaler wants now."""
+    pending: int | None = None
+    """Started, not ready yet."""
+    ready: int | None = None
+    busy: int | None = None
+
+    def __str__(self) -> str:
+        if self.ready is None:
+            return "-"
+        return f"{self.ready}" if not self.pending else f"{self.ready} (+{self.pending})"
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointInfo:
     """An endpoint as the gateway describes it."""
 
@@ -216,9 +233,7 @@ class EndpointInfo:
     """`private` or `public`."""
     state: str = ""
     """`active` or `paused`."""
-    replicas: int | None = None
-    """Running now; None where the gateway does not know."""
-    ready_replicas: int | None = None
+    replicas: Replicas = Replicas()
     min_replicas: int | None = None
     max_replicas: int | None = None
     waiting: int | None = None
@@ -228,6 +243,10 @@ class EndpointInfo:
     """Unix seconds; None: none yet."""
     description: str = ""
     template: str | None = None
+    failure: str | None = None
+    """Why no replica can start, and what to do; None: nothing is wrong."""
+    last_cold_start: Mapping[str, float | None] | None = None
+    """Seconds from acceptance to the end of each phase of the newest start from 0 replicas."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -243,8 +262,7 @@ class EndpointInfo:
             url=str(merged.get("url") or ""),
             visibility=str(merged.get("visibility") or ""),
             state=str(merged.get("state") or ""),
-            replicas=merged.get("replicas"),
-            ready_replicas=merged.get("ready_replicas"),
+            replicas=_replicas(merged.get("replicas")),
             min_replicas=merged.get("min_replicas"),
             max_replicas=merged.get("max_replicas"),
             waiting=merged.get("waiting"),
@@ -252,6 +270,8 @@ class EndpointInfo:
             last_request_at=_time(merged.get("last_request_at")),
             description=str(merged.get("description") or ""),
             template=template.get("name") if isinstance(template, Mapping) else template,
+            failure=merged.get("failure"),
+            last_cold_start=merged.get("last_cold_start"),
             raw=found,
         )
 
@@ -272,6 +292,11 @@ class TemplateInfo:
             raise ValueError("the gateway's answer about a template lacks its name")
         text = found.get("description") or found.get("title") or ""
         return cls(str(found["name"]), str(found.get("version") or ""), str(text), found)
+
+
+def _replicas(found: Any) -> Replicas:
+    known = found if isinstance(found, Mapping) else {"ready": found}
+    return Replicas(*(known.get(name) for name in ("desired", "pending", "ready", "busy")))
 
 
 def _number(text: str | None) -> float | None:

@@ -127,7 +127,7 @@ def _described(name: str) -> dict[str, Any]:
         "url": f"{URL}/e/{name}",
         "visibility": "private",
         "state": "active",
-        "replicas": 1,
+        "replicas": {"desired": 1, "pending": 0, "ready": 1, "busy": 0},
         "waiting": 0,
         "running": 0,
         "scaling": {"min_replicas": 0, "max_replicas": 3},
