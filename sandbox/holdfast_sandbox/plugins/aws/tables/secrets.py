@@ -1,0 +1,223 @@
+"""Secrets Manager and KMS."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+
+_CURRENT: Final = "AWSCURRENT"
+
+
+def _delete_secret(client: Client, values: Values) -> None:
+    window = values.get("recoveryWindowInDays", 30)
+    how = {"RecoveryWindowInDays": window} if window else {"ForceDeleteWithoutRecovery": True}
+    client.delete_secret(SecretId=values.id, **how)
+
+
+def _secret_and_version(values: Values) -> tuple[str, str]:
+    """A version's id is `<secret>|<version>`."""
+    secret, _, version = values.id.partition("|")
+    return secret, version
+
+
+def _read_version(client: Client, values: Values) -> Any:
+    secret, version = _secret_and_version(values)
+    return client.get_secret_value(SecretId=secret, VersionId=version)
+
+
+def _delete_version(client: Client, values: Values) -> None:
+    # A version goes when it has no stages left. The current one stays with its secret, as AWS has it.
+    secret, version = _secret_and_version(values)
+    stages = client.get_secret_value(SecretId=secret, VersionId=version).get("VersionStages", [])
+    for stage in stages:
+        if stage != _CURRENT:
+            client.update_secret_version_stage(
+                SecretId=secret, VersionStage=stage, RemoveFromVersionId=version
+            )
+
+
+def _rotate_or_not(client: Client, values: Values) -> None:
+    if values.get("enableKeyRotation"):
+        client.enable_key_rotation(KeyId=values.id)
+    else:
+        client.disable_key_rotation(KeyId=values.id)
+
+
+def _enable_or_not(client: Client, values: Values) -> None:
+    if values.get("isEnabled", True):
+        client.enable_key(KeyId=values.id)
+    else:
+        client.disable_key(KeyId=values.id)
+
+
+def _read_key(client: Client, values: Values) -> Any:
+    key = client.describe_key(KeyId=values.id)["KeyMetadata"]
+    if key["KeyState"] == "PendingDeletion":
+        return None
+    rotation = client.get_key_rotation_status(KeyId=key["KeyId"])
+    policy = client.get_key_policy(KeyId=key["KeyId"], PolicyName="default")["Policy"]
+    return {**key, "Rotation": rotation["KeyRotationEnabled"], "Policy": policy}
+
+
+def _read_alias(client: Client, values: Values) -> Any:
+    for page in client.get_paginator("list_aliases").paginate():
+        for alias in page["Aliases"]:
+            if alias["AliasName"] == values.id:
+                return alias
+    return None
+
+
+SECRET: Final = Row(
+    token="aws:secretsmanager/secret:Secret",
+    service="secretsmanager",
+    name="name",
+    name_length=512,
+    create=Call("create_secret", {"Name": "name", "Description": "description", "KmsKeyId": "kmsKeyId"}),
+    identity="ARN",
+    read=Call("describe_secret", {"SecretId": "@id"}),
+    found=lambda answer, _values: None if answer.get("DeletedDate") else answer,
+    outputs={
+        "name": "Name",
+        "arn": "ARN",
+        "description": "Description",
+        "kmsKeyId": "KmsKeyId",
+    },
+    updates=(
+        Update(
+            ("description", "kmsKeyId"),
+            Call(
+                "update_secret",
+                {
+                    "SecretId": "@id",
+                    "Description": lambda values: values.get("description", ""),
+                    "KmsKeyId": "kmsKeyId",
+                },
+            ),
+        ),
+        Update(
+            ("policy",),
+            Call("put_resource_policy", {"SecretId": "@id", "ResourcePolicy": "policy"}),
+            after_create=True,
+        ),
+    ),
+    delete=_delete_secret,
+    tags=Tags(add="tag_resource", remove="untag_resource", owner=("SecretId", "@id")),
+    inputs=("namePrefix",),
+    local=frozenset({"recoveryWindowInDays", "forceOverwriteReplicaSecret"}),
+    json=frozenset({"policy"}),
+)
+
+SECRET_VERSION: Final = Row(
+    token="aws:secretsmanager/secretVersion:SecretVersion",
+    service="secretsmanager",
+    required=("secretId",),
+    create=Call(
+        "put_secret_value",
+        {
+            "SecretId": "secretId",
+            "SecretString": "secretString",
+            "SecretBinary": "secretBinary",
+            "VersionStages": "versionStages",
+        },
+    ),
+    identity=lambda answer, values: f"{values['secretId']}|{answer['VersionId']}",
+    read=_read_version,
+    outputs={
+        "arn": "ARN",
+        "secretId": lambda _found, values: _secret_and_version(values)[0],
+        "secretString": "SecretString",
+        "versionId": "VersionId",
+        "versionStages": "VersionStages",
+    },
+    delete=_delete_version,
+    inputs=("secretBinary",),
+    secrets=frozenset({"secretString", "secretBinary"}),
+)
+
+KEY: Final = Row(
+    token="aws:kms/key:Key",
+    service="kms",
+    create=Call(
+        "create_key",
+        {
+            "Description": "description",
+            "KeyUsage": "keyUsage",
+            "KeySpec": "customerMasterKeySpec",
+            "Policy": "policy",
+            "MultiRegion": "multiRegion",
+        },
+    ),
+    identity="KeyMetadata.KeyId",
+    read=_read_key,
+    outputs={
+        "arn": "Arn",
+        "keyId": "KeyId",
+        "description": "Description",
+        "keyUsage": "KeyUsage",
+        "customerMasterKeySpec": "KeySpec",
+        "isEnabled": "Enabled",
+        "multiRegion": "MultiRegion",
+        "enableKeyRotation": "Rotation",
+        "policy": "Policy",
+    },
+    updates=(
+        Update(
+            ("description",),
+            Call(
+                "update_key_description",
+                {"KeyId": "@id", "Description": lambda values: values.get("description", "")},
+            ),
+        ),
+        Update(("enableKeyRotation",), _rotate_or_not, after_create=True),
+        Update(("isEnabled",), _enable_or_not, after_create=True),
+        Update(
+            ("policy",),
+            Call(
+                "put_key_policy",
+                {"KeyId": "@id", "PolicyName": lambda _values: "default", "Policy": "policy"},
+            ),
+        ),
+    ),
+    delete=Call(
+        "schedule_key_deletion",
+        {"KeyId": "@id", "PendingWindowInDays": lambda values: values.get("deletionWindowInDays", 30)},
+    ),
+    tags=Tags(
+        add="tag_resource",
+        remove="untag_resource",
+        owner=("KeyId", "@id"),
+        read=Call("list_resource_tags", {"KeyId": "@id"}),
+        key="TagKey",
+        value="TagValue",
+    ),
+    local=frozenset({"deletionWindowInDays", "bypassPolicyLockoutSafetyCheck"}),
+    json=frozenset({"policy"}),
+)
+
+ALIAS: Final = Row(
+    token="aws:kms/alias:Alias",
+    service="kms",
+    required=("targetKeyId",),
+    name="name",
+    name_prefix="alias/",
+    name_length=256,
+    create=Call("create_alias", {"AliasName": "name", "TargetKeyId": "targetKeyId"}),
+    identity=lambda _answer, values: values["name"],
+    read=_read_alias,
+    outputs={
+        "name": "AliasName",
+        "arn": "AliasArn",
+        "targetKeyId": "TargetKeyId",
+        "targetKeyArn": lambda found, values: (
+            f"{found['AliasArn'].rpartition(':')[0]}:key/{found['TargetKeyId'].rpartition('/')[2]}"
+        ),
+    },
+    updates=(
+        Update(("targetKeyId",), Call("update_alias", {"AliasName": "@id", "TargetKeyId": "targetKeyId"})),
+    ),
+    delete=Call("delete_alias", {"AliasName": "@id"}),
+    inputs=("namePrefix",),
+)
+
+ROWS: Final = (SECRET, SECRET_VERSION, KEY, ALIAS)
