@@ -44,6 +44,8 @@ class Knowledge:
     last_activity_at: float = NEVER
     read_at: float | None = None
     """When the last reading was asked for; None: never read, so nothing is known but wakes."""
+    outdated: bool = False
+    """Whether a request was queued since the last reading was asked for."""
     active: bool | None = None
     """The last verdict; None: none yet. Streams are told of the way from anything else to True."""
 
@@ -83,6 +85,7 @@ class Knowledge:
         What counts is the state at this moment, not the last verdict: the timeout may have passed since.
         """
         was_active = bool(self.active) and self.decide(now).active
+        self.outdated = True
         self.last_activity_at = max(self.last_activity_at, now)
         self.active = self.decide(now).active
         return self.active and not was_active

@@ -1,8 +1,8 @@
 """Keeps the knowledge of all endpoints fresh enough, and answers from it.
 
-How fresh: an active endpoint is never answered from a reading older than `max_age_s`. An inactive one is
-answered from memory as long as the list of all queues, read every `sweep_s`, keeps coming and says nothing
-new; the step from active to inactive is only ever taken on a reading made for it. Where the broker does not
+How fresh: an active endpoint is never answered from a reading older than `max_age_s` or than the last wake. An
+inactive one is answered from memory as long as the list of all queues, read every `sweep_s`, keeps coming and says
+nothing new; the step from active to inactive is only ever taken on a reading made for it. Where the broker does not
 answer, neither does the scaler: KEDA and the autoscaler then leave the replicas as they are.
 """
 
@@ -178,11 +178,11 @@ class Tracker:
         if entry is None:
             raise Unknown(endpoint)
         if not self._fresh(entry.knowledge):
-            try:
-                # Shielded: others may wait for the same reading when this question is withdrawn.
-                await asyncio.shield(self._ensure_reading(entry))
-            except QueuesUnavailable as error:
-                raise Unavailable(str(error)) from error
+            await self._have_reading(entry)
+            if entry.knowledge.outdated:
+                # That one may have been asked for before the latest wake. Once is enough: wakes may come faster
+                # than readings.
+                await self._have_reading(entry)
         return entry.knowledge.decide(self._clock.unix(), tolerance)
 
     @contextlib.contextmanager
@@ -281,10 +281,18 @@ class Tracker:
             return False
         now = self._clock.monotonic()
         if knowledge.decide(self._clock.unix()).active:
-            return now - knowledge.read_at <= self._settings.max_age_s
+            return not knowledge.outdated and now - knowledge.read_at <= self._settings.max_age_s
         if knowledge.active is not False or not self._sweeping or self._swept_at is None:
             return False
         return now - self._swept_at <= self._settings.sweep_s + _SWEEP_GRACE_S
+
+    async def _have_reading(self, entry: _Entry) -> None:
+        """Wait for a reading, the one under way or a new one. Raises Unavailable."""
+        try:
+            # Shielded: others may wait for the same reading when this question is withdrawn.
+            await asyncio.shield(self._ensure_reading(entry))
+        except QueuesUnavailable as error:
+            raise Unavailable(str(error)) from error
 
     def _ensure_reading(self, entry: _Entry) -> asyncio.Task[None]:
         """The reading under way, or a new one."""
@@ -299,9 +307,11 @@ class Tracker:
         name = knowledge.document.name
         asked_at = self._clock.monotonic()
         recent_since = self._clock.unix() - knowledge.document.scaling.timeout_s
+        outdated, knowledge.outdated = knowledge.outdated, False
         try:
             reading = await self._queues.read(name, recent_since=recent_since)
         except QueuesUnavailable:
+            knowledge.outdated = knowledge.outdated or outdated
             self._observer.read(ok=False, seconds=self._clock.monotonic() - asked_at)
             self._schedule(entry, self._interval_s())
             raise

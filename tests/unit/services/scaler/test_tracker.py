@@ -78,6 +78,31 @@ async def test_an_active_endpoint_is_answered_from_a_reading_of_at_most_a_second
     assert (await world.tracker.decision("chat")).desired == 5
 
 
+async def test_a_wake_makes_a_reading_outdated_at_once(world: Any, document: Any) -> None:
+    """The autoscaler looks every 15 s: a zero from just before the wake would cost that long."""
+    world.tracker.set_documents({"chat": document()})
+    await world.tracker.decision("chat")
+    world.queues.readings["chat"] = Reading(5, world.time.now)
+    world.tracker.wake("chat")
+    assert (await world.tracker.decision("chat")).desired == 5
+
+
+async def test_a_reading_asked_for_before_a_wake_is_not_the_answer_after_it(
+    world: Any, document: Any
+) -> None:
+    world.tracker.set_documents({"chat": document()})
+    world.queues.hold = asyncio.Event()
+    asked = asyncio.create_task(world.tracker.decision("chat"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    world.tracker.wake("chat")
+    again = asyncio.create_task(world.tracker.decision("chat"))
+    await asyncio.sleep(0)
+    world.queues.hold.set()
+    await asyncio.gather(asked, again)
+    assert world.queues.asked == ["chat", "chat"]
+
+
 async def test_an_inactive_endpoint_is_answered_from_memory_while_sweeps_come(
     world: Any, document: Any
 ) -> None:
