@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from holdfast_cli.commands import completion, sandbox, token
+from holdfast_cli.commands import calls, catalogue, cluster, completion, endpoints, sandbox, token
 from holdfast_cli.errors import CommandError
 from holdfast_cli.exits import MEANINGS, Exit
 
@@ -18,13 +18,35 @@ DEBUG = "HOLDFAST_DEBUG"
 """Set to 1: unexpected errors show their traceback."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
+class _InOrder(click.Group):
+    """Lists commands in the order of a day's work rather than of the alphabet."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]}, epilog=EPILOG)
 @click.version_option(package_name="pulumi-holdfast", prog_name=PROGRAM)
 def cli() -> None:
     """GPU inference endpoints as code: call them, watch them, and run a platform on this machine."""
 
 
-for command in (sandbox.sandbox, token.token, completion.completion):
+COMMANDS = (
+    endpoints.list_endpoints,
+    endpoints.status,
+    calls.infer,
+    calls.submit,
+    calls.result,
+    calls.cancel,
+    cluster.logs,
+    cluster.events,
+    catalogue.templates,
+    catalogue.clone,
+    token.token,
+    sandbox.sandbox,
+    completion.completion,
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

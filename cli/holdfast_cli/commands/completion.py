@@ -9,7 +9,10 @@ import click
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL; for bash: eval "$(holdfast completion bash)"."""
+    """Print the completion script of SHELL.
+
+    For bash: eval "$(holdfast completion bash)".
+    """
     from click.shell_completion import get_completion_class
 
     maker = get_completion_class(shell)

@@ -26,7 +26,10 @@ def _told_plainly() -> Iterator[None]:
 
 @click.group()
 def sandbox() -> None:
-    """A whole platform on this machine: Kubernetes, KEDA, NATS, a registry, an AWS stand-in."""
+    """Run a whole platform on this machine.
+
+    Kubernetes, KEDA, NATS, a private registry and an AWS stand-in, without any account.
+    """
 
 
 @sandbox.command()

@@ -1,0 +1,86 @@
+"""`holdfast ls` and `status`: what exists, and how it does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast_cli.connect import Connection, connected
+from holdfast_cli.output import note, print_json, print_pairs, print_table, style
+
+if TYPE_CHECKING:
+    from holdfast_client import EndpointInfo
+
+
+@click.command(name="ls")
+@click.option("--json", "as_json", is_flag=True, help="The gateway's list as JSON.")
+@connected
+def list_endpoints(connection: Connection, as_json: bool) -> None:
+    """List the endpoints that your token opens, and the public ones."""
+    with connection.client(timeout_s=30) as client:
+        found = client.endpoints()
+    if as_json:
+        print_json([one.raw for one in found])
+        return
+    if not found:
+        note("no endpoint: none is declared, or none is public and your token opens none")
+        return
+    rows = [
+        (
+            one.name,
+            one.url,
+            one.visibility,
+            _state(one),
+            f"{one.replicas}/{one.max_replicas or '-'}",
+            one.waiting,
+        )
+        for one in found
+    ]
+    print_table(("name", "url", "visibility", "state", "replicas", "waiting"), rows)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="The gateway's description as JSON.")
+@connected
+def status(connection: Connection, name: str, as_json: bool) -> None:
+    """Say how the endpoint NAME does.
+
+    Replicas, queue, last request, the phases of the last cold start, and what is wrong.
+    """
+    with connection.client(timeout_s=30) as client:
+        found = client.endpoint(name)
+    if as_json:
+        print_json(found.raw)
+        return
+    last = found.last_request_at
+    print_pairs(
+        [
+            ("name", found.name),
+            ("url", found.url),
+            ("visibility", found.visibility),
+            ("state", _state(found)),
+            ("template", found.template),
+            ("replicas", f"{found.replicas}, between {found.min_replicas} and {found.max_replicas}"),
+            ("running", found.running),
+            ("waiting", found.waiting),
+            (
+                "last request",
+                None if last is None else datetime.fromtimestamp(last, UTC).isoformat(timespec="seconds"),
+            ),
+            ("last cold start", _phases(found)),
+            *([("wrong", style(found.failure, fg="red"))] if found.failure else []),
+        ]
+    )
+
+
+def _state(one: EndpointInfo) -> str:
+    return "failing" if one.failure else one.state
+
+
+def _phases(one: EndpointInfo) -> str | None:
+    if not one.last_cold_start:
+        return None
+    return ", ".join(f"{name} {at:.1f} s" for name, at in one.last_cold_start.items() if at is not None)

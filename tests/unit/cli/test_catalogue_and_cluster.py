@@ -1,0 +1,279 @@
+"""Cloning templates into stack code, and reading logs and events with kubectl."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast_cli import stackcode
+from holdfast_cli.commands.cluster import events_of
+from holdfast_cli.errors import CommandError
+from holdfast_cli.exits import Exit
+from holdfast_cli.kubectl import started
+
+Run = Callable[..., Any]
+CODE = '''"""Endpoints."""
+
+import pulumi_holdfast as holdfast
+
+
+def declare(platform: holdfast.Platform) -> None:
+    """All of them."""
+    # a comment that must stay
+    holdfast.Endpoint("receipts", {"platform": platform, "template": "ocr"})
+
+
+def other() -> None: ...
+'''
+ADDED = """    holdfast.Endpoint(
+        "papers",
+        {
+            "platform": platform,
+            "template": "ocr",
+        },
+    )
+"""
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stack code where the command looks for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "stacks").mkdir()
+    path = tmp_path / "stacks" / "endpoints.py"
+    path.write_text(CODE)
+    path.chmod(0o640)
+    return path
+
+
+def test_a_clone_adds_lines_and_changes_no_other(holdfast: Run, stack: Path) -> None:
+    done = holdfast("clone", "ocr", "--name", "papers", "--yes")
+    line = '    holdfast.Endpoint("receipts", {"platform": platform, "template": "ocr"})\n'
+    assert stack.read_text() == CODE.replace(line, line + ADDED)
+    assert '+        "papers",' in done.out
+    assert "next: pulumi preview" in done.err
+    assert stat.S_IMODE(stack.stat().st_mode) == 0o640
+    assert [file.name for file in stack.parent.iterdir()] == ["endpoints.py"]
+
+
+def test_options_become_arguments(holdfast: Run, stack: Path) -> None:
+    holdfast(
+        "clone", "ocr", "--name", "a", "-y", "--max-replicas", "4", "--registry-secret", "sandbox/registry"
+    )
+    assert '"scaling": {"max_replicas": 4},' in stack.read_text()
+    assert '"registry_credentials": {"secret": "sandbox/registry"},' in stack.read_text()
+
+
+def test_a_dry_run_shows_and_changes_nothing(holdfast: Run, stack: Path) -> None:
+    assert '+        "papers",' in holdfast("clone", "ocr", "--name", "papers", "--dry-run").out
+    assert stack.read_text() == CODE
+
+
+def test_a_name_that_is_taken_is_refused(holdfast: Run, stack: Path) -> None:
+    done = holdfast("clone", "ocr", "--name", "receipts", "--yes", expect=Exit.EXISTS)
+    assert "stacks/endpoints.py declares an endpoint 'receipts' already; nothing was changed" in done.err
+    assert stack.read_text() == CODE
+
+
+def test_without_a_terminal_it_wants_yes(holdfast: Run, stack: Path) -> None:
+    assert "give --yes" in holdfast("clone", "ocr", "--name", "papers", expect=Exit.USAGE).err
+    assert stack.read_text() == CODE
+
+
+@pytest.mark.parametrize("name", ["Upper", "9lives", "a" * 41, "a_b", "-a", ""])
+def test_a_name_that_no_endpoint_can_have_is_refused(name: str, holdfast: Run, stack: Path) -> None:
+    done = holdfast("clone", "ocr", f"--name={name}", "--yes", expect=Exit.USAGE)
+    assert "not a DNS label of at most 40 characters" in done.err
+
+
+def test_an_unknown_template_names_the_nearest(holdfast: Run, stack: Path) -> None:
+    done = holdfast("clone", "orc", "--name", "papers", expect=Exit.NOT_FOUND)
+    assert "no template 'orc'" in done.err
+    assert "did you mean ocr?" in done.err
+
+
+def test_a_missing_file_says_where_to_run_it(
+    holdfast: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (
+        "run it from the project's folder" in holdfast("clone", "ocr", "--name", "a", expect=Exit.USAGE).err
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (
+            "import pulumi_holdfast\ndef declare(p):\n  pass\n",
+            'import pulumi_holdfast\ndef declare(p):\n  pulumi_holdfast.Endpoint(\n      "x",\n',
+        ),
+        (
+            "from pulumi_holdfast import Endpoint\ndef declare(p):\n    a = 1\n    return a\n",
+            "    a = 1\n    Endpoint(\n",
+        ),
+        (
+            "import pulumi_holdfast as hf\ndef declare(p):\n    if p:\n        f()\n# end\n",
+            "        f()\n    hf.Endpoint(\n",
+        ),
+    ],
+)
+def test_the_lines_go_to_the_end_of_the_function_whatever_its_style(code: str, expected: str) -> None:
+    made = stackcode.with_endpoint(stackcode.read("s.py", code), "x", {"template": "t"})
+    assert expected in made
+    assert '"platform": p,' in made
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("def declare(p:\n", "s.py, line 1"),
+        ("import os\n", "has no `import pulumi_holdfast` or no function `declare"),
+        ("import pulumi_holdfast\ndef declare(): ...\n", "or no function `declare"),
+    ],
+)
+def test_code_of_another_shape_is_left_alone(code: str, message: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        stackcode.read("s.py", code)
+    assert message in caught.value.message
+    assert caught.value.remedy
+
+
+def test_templates_are_listed_and_described(holdfast: Run) -> None:
+    assert holdfast("templates").out.splitlines()[1].startswith("ocr  ")
+    assert {"name", "version", "input_path"} <= set(json.loads(holdfast("templates", "--json").out)[0])
+    assert "holdfast clone ocr --name NAME" in holdfast("templates", "ocr").err
+    assert json.loads(holdfast("templates", "ocr", "--json").out)["name"] == "ocr"
+
+
+# --- the cluster ----------------------------------------------------------------------------------------------
+
+
+def _event(about: str, at: str = "2026-01-01T00:00:00Z", **more: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"uid": f"{about}{at}", "creationTimestamp": at},
+        "involvedObject": {"kind": "Pod", "name": about},
+        "lastTimestamp": at,
+        "type": "Warning",
+        "reason": "Failed",
+        "message": "it did\n not work",
+        **more,
+    }
+
+
+def test_events_of_one_endpoint_are_not_those_of_another_with_a_longer_name() -> None:
+    about = [
+        "ocr",
+        "ocr-5f6b-x2",
+        "keda-hpa-ocr",
+        "ocr-big",
+        "ocr-big-77-a",
+        "keda-hpa-ocr-big",
+        "ocrs",
+        "chat-1",
+    ]
+    found = events_of("ocr", {"ocr", "ocr-big", "chat"}, [_event(name) for name in about])
+    assert [one["involvedObject"]["name"] for one in found] == ["ocr", "ocr-5f6b-x2", "keda-hpa-ocr"]
+    assert len(events_of("ocr-big", {"ocr", "ocr-big"}, [_event(name) for name in about])) == 3
+
+
+def test_events_come_in_the_order_of_time() -> None:
+    found = events_of(
+        "a", {"a"}, [_event("a", "2026-01-02T00:00:00Z"), _event("a-1", "2026-01-01T00:00:00Z")]
+    )
+    assert [one["involvedObject"]["name"] for one in found] == ["a-1", "a"]
+
+
+def test_a_container_that_has_not_begun_has_no_log() -> None:
+    def pod(**state: Any) -> dict[str, Any]:
+        return {"status": {"containerStatuses": [{"name": "model", **state}]}}
+
+    assert started(pod(state={"running": {}}), "model")
+    assert started(pod(state={"waiting": {}}, lastState={"terminated": {}}), "model")
+    assert not started(pod(state={"waiting": {}}, lastState={}), "model")
+    assert not started(pod(state={"running": {}}), "worker")
+    assert not started({}, "model")
+
+
+@pytest.fixture
+def kubectl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Puts a `kubectl` on PATH that does as the script says and notes how it was called."""
+
+    def put(script: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        calls = tmp_path / "calls"
+        program = folder / "kubectl"
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> {calls}\n{script}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        monkeypatch.setenv("KUBECONFIG", "/some/where")
+        return calls
+
+    return put
+
+
+def _answer(value: Any) -> str:
+    return f"cat <<'END'\n{json.dumps(value)}\nEND"
+
+
+def test_logs_are_asked_for_by_replica_with_the_pods_name_before_each_line(
+    holdfast: Run, kubectl: Callable[[str], Path]
+) -> None:
+    status = {"containerStatuses": [{"name": "model", "state": {"running": {}}}]}
+    pods = {"items": [{"metadata": {"name": "ocr-1"}, "status": status}]}
+    script = f'case "$*" in *logs*) echo "[pod/ocr-1/model] hello";; *) {_answer(pods)}\n;; esac'
+    calls = kubectl(script)
+    assert holdfast("logs", "ocr", "--tail", "5").out == "[pod/ocr-1/model] hello\n"
+    assert calls.read_text().splitlines() == [
+        "-n holdfast get pods -o json -l holdfast.dev/endpoint=ocr",
+        "-n holdfast logs ocr-1 -c model --prefix --tail=5",
+    ]
+
+
+def test_an_endpoint_without_replicas_has_no_logs_and_says_what_to_do(
+    holdfast: Run, kubectl: Callable[[str], Path]
+) -> None:
+    kubectl(_answer({"items": []}))
+    done = holdfast("logs", "ocr", expect=Exit.NOT_UP)
+    assert "endpoint ocr has no replica in namespace holdfast" in done.err
+    assert "`holdfast events ocr`" in done.err
+
+
+def test_events_are_shown_one_a_line(holdfast: Run, kubectl: Callable[[str], Path]) -> None:
+    kubectl(
+        f'case "$*" in *configmaps*) {_answer({"items": []})}\n;; *) {_answer({"items": [_event("ocr-1")]})}\n;; esac'
+    )
+    lines = holdfast("events", "ocr").out.splitlines()
+    assert lines[1].split(maxsplit=4) == [
+        "2026-01-01T00:00:00Z",
+        "Warning",
+        "pod/ocr-1",
+        "Failed",
+        "it did not work",
+    ]
+    assert json.loads(holdfast("events", "ocr", "--json").out)[0]["reason"] == "Failed"
+
+
+def test_kubectls_own_words_are_passed_on(holdfast: Run, kubectl: Callable[[str], Path]) -> None:
+    kubectl("echo 'The connection to the server was refused' >&2; exit 1")
+    done = holdfast("logs", "ocr", expect=Exit.FAILED)
+    assert (
+        "kubectl cannot read pods in namespace holdfast: The connection to the server was refused" in done.err
+    )
+
+
+def test_without_kubectl_or_kubeconfig_it_says_where_to_get_them(
+    holdfast: Run, kubectl: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl("exit 1")
+    monkeypatch.delenv("KUBECONFIG")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "no kubeconfig" in holdfast("logs", "ocr", expect=Exit.USAGE).err
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "kubectl is not on PATH" in holdfast("events", "ocr", expect=Exit.USAGE).err
