@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +64,8 @@ def keda_manifests(paths: Paths, config: Path) -> str:
     for built in KEDA_IMAGES.values():
         repository = built.rpartition(":")[0]
         text = text.replace(f"image: {repository}:main", f"image: {built}")
+    # Twenty seconds before the first look are for slow clusters; here they would be most of the way up.
+    text = re.sub(r"(readinessProbe:\n(?: .*\n)*?\s+initialDelaySeconds: )\d+", r"\g<1>1", text)
     # The images are on the node already; asking a registry would fail where there is none.
     return text.replace("imagePullPolicy: Always", "imagePullPolicy: IfNotPresent")
 
@@ -101,9 +104,10 @@ def start_external_secrets(paths: Paths, kubectl: Kubectl, definitions: Path) ->
             "PATH": os.environ.get("PATH", ""),
             "HOME": str(paths.var),
             "KUBECONFIG": str(paths.pki / "external-secrets.kubeconfig"),
+            # A SecretStore without credentials of its own uses these, as it would use a node's role on AWS.
+            **aws.ENVIRONMENT,
             "AWS_SECRETSMANAGER_ENDPOINT": aws.URL,
             "AWS_STS_ENDPOINT": aws.URL,
-            "AWS_REGION": aws.REGION,
         },
     )
     processes.wait_until(

@@ -150,13 +150,21 @@ def _broken(paths: Paths) -> str | None:
     if boot.is_file() and boot.read_text() != processes.boot_id():
         return "the machine was booted since"
     strays = processes.strays(paths)
-    if strays and not processes.running(paths):
-        return f"{len(strays)} processes run of which there is no record"
+    lost = [name for process in strays if not (name := _name(process)).startswith("containerd-shim")]
+    if lost:
+        return f"{', '.join(lost)} run without a record"
     if strays and not traces.link_exists(BRIDGE):
         return f"pods run, but the network interface {BRIDGE} is gone"
     if processes.running(paths) and not (paths.pki / "made-for").is_file():
         return "processes run, but their state is gone"
     return None
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return "containerd-shim that has just ended"
 
 
 def down(

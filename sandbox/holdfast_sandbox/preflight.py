@@ -8,6 +8,7 @@ import platform
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ PORTS: Final[Mapping[str, Mapping[int, str]]] = {
     },
 }
 """Address → port → what of ours listens there. One who listens on all addresses is in the way as well."""
+DYING_S: Final = 2.0
+"""How long a killed process may take to give its ports back."""
 FREE_DISK_BUILD_GIB: Final = 18
 """Measured: the first build of the tools needs 15 GB at its height, most of it given back afterwards."""
 FREE_DISK_RUN_GIB: Final = 4
@@ -142,7 +145,7 @@ def look(paths: Paths, *, built: bool) -> Machine:
         ),
         memory_gib=memory_kib / 2**20,
         built=built,
-        taken_ports=tuple(_taken_ports(paths)) if linux else (),
+        taken_ports=_taken_ports(paths) if linux else (),
         overlaps=tuple(_overlaps()) if linux else (),
         other_nodes=tuple(_other_nodes(paths)) if linux else (),
         missing_packages=tuple(_missing()),
@@ -198,8 +201,17 @@ def _which(command: str) -> str | None:
     return shutil.which(command, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def _taken_ports(paths: Paths) -> Iterator[tuple[str, int, str, str]]:
-    """Listeners of others in our places. Asked of the kernel, not tried: a bind would disturb, a connect as well."""
+def _taken_ports(paths: Paths) -> tuple[tuple[str, int, str, str], ...]:
+    """Listeners of others in our places. A process of ours that is being killed holds its ports a moment longer and
+    no longer shows its mark: what is taken only for that moment is not taken."""
+    deadline = time.monotonic() + DYING_S
+    while (taken := tuple(_foreign_listeners(paths))) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return taken
+
+
+def _foreign_listeners(paths: Paths) -> Iterator[tuple[str, int, str, str]]:
+    # Asked of the kernel, not tried: to bind would disturb, to connect as well.
     for listener in psutil.net_connections("tcp"):
         if listener.status != psutil.CONN_LISTEN or not listener.laddr:
             continue
@@ -233,9 +245,12 @@ def _overlaps() -> Iterator[tuple[str, str]]:
 
 
 def _other_nodes(paths: Paths) -> Iterator[str]:
-    for process in psutil.process_iter(["name"]):
+    for process in psutil.process_iter(["name", "cmdline"]):
         name = process.info["name"]
-        if name in _NODE_PROGRAMS and not processes.is_ours(paths, process.pid):
+        # One that is just being killed has no command line any more, and no mark either.
+        alive = bool(process.info["cmdline"])
+        foreign = processes.in_our_network(process.pid) and not processes.is_ours(paths, process.pid)
+        if alive and name in _NODE_PROGRAMS and foreign:
             yield f"{name} (pid {process.pid})"
 
 

@@ -86,18 +86,29 @@ def running(paths: Paths) -> dict[str, int]:
 
 
 def is_ours(paths: Paths, pid: int) -> bool:
-    """Whether a process belongs to this sandbox, recorded or not: it carries the mark."""
+    """Whether a process belongs to this sandbox, recorded or not: it carries the mark, and is in the same network
+    namespace (in another one it is that of a container or of another machine inside this one)."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
-    return f"{MARK}={paths.state}".encode() in variables
+    return f"{MARK}={paths.state}".encode() in variables and in_our_network(pid)
+
+
+def in_our_network(pid: int) -> bool:
+    """Whether a process is in the same network namespace as this command."""
+    try:
+        return Path(f"/proc/{pid}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    except OSError:
+        return False
 
 
 def strays(paths: Paths) -> list[psutil.Process]:
-    """Processes that carry the mark and are not recorded: what a lost run folder leaves, and container shims."""
+    """Processes that carry the mark, are not recorded, and are nobody's of ours children: what a lost run folder
+    leaves, and container shims, which are on their own by design."""
     known = set(running(paths).values())
-    return [p for p in psutil.process_iter() if p.pid not in known and is_ours(paths, p.pid)]
+    marked = {p.pid: p for p in psutil.process_iter(["ppid"]) if is_ours(paths, p.pid)}
+    return [p for pid, p in marked.items() if pid not in known and p.info["ppid"] not in marked]
 
 
 def start(
@@ -161,9 +172,26 @@ def stop(paths: Paths, names: Iterable[str]) -> None:
 def end(processes: Sequence[psutil.Process], grace_s: float = STOP_GRACE_S) -> None:
     """SIGTERM, and SIGKILL for what is there after the grace. A pid that was given anew meanwhile is left alone."""
     _signal(processes, signal.SIGTERM)
-    _, left = psutil.wait_procs(processes, timeout=grace_s)
+    left = _wait(processes, grace_s)
     _signal(left, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=grace_s)
+    _wait(left, grace_s)
+
+
+def _wait(processes: Sequence[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Wait until they have ended; those that have not. A zombie has ended: its parent may never collect it."""
+    deadline = time.monotonic() + timeout_s
+    while left := [process for process in processes if not _ended(process)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
+
+
+def _ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _signal(processes: Iterable[psutil.Process], number: int) -> None:
