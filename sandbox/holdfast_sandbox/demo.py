@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast_contract import names, tokens
-from holdfast_sandbox import lifecycle, registry
+from holdfast_sandbox import aws, lifecycle, registry
 from holdfast_sandbox.coldstart import Watch
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
@@ -44,9 +44,9 @@ def run() -> None:
     token = caller_token(paths)
     environment = lifecycle.environment(paths)
     _title("The shared stack: queue, gateway, scaler")
-    _up(environment, SHARED_STACK, shared_configuration(paths))
+    declare_shared(paths, environment)
     _title(f"The endpoint stack: `{ENDPOINT}`, a clone of the template `ocr`")
-    _up(environment, ENDPOINTS_STACK, endpoints_configuration(token))
+    declare_endpoints(environment, token)
     _title(f"The first request to `{ENDPOINT}`")
     url = f"{lifecycle.GATEWAY_URL}{names.PATH_ENDPOINT}/{ENDPOINT}{ROUTE}"
     prove(paths, url, token)
@@ -56,26 +56,22 @@ def run() -> None:
 
 
 def shared_configuration(paths: Paths) -> dict[str, str]:
-    """The shared stack's settings in a sandbox."""
+    """The shared stack's settings in a sandbox; `brokerSecret` comes besides, as it is secret."""
     images: dict[str, str] = json.loads((paths.state / "images.json").read_text())
     return {
-        "holdfast:layer": "shared",
-        "holdfast:platform": "sandbox",
         "holdfast:baseUrl": lifecycle.GATEWAY_URL,
+        "holdfast:ingress": "node-port",
         "holdfast:servicesImage": images["holdfast/services"],
-        "holdfast:servicesImageSecret": "sandbox/registry",
-        "holdfast:templateRegistry": f"{registry.HOST}/holdfast",
-        "holdfast:templateRegistrySecret": "sandbox/registry",
+        "holdfast:registrySecret": aws.REGISTRY_SECRET,
+        "holdfast:templateRegistry": registry.HOST,
+        "holdfast:queueServers": "1",
+        "holdfast:queueHostPath": str(paths.var / "nats"),
     }
 
 
 def endpoints_configuration(token: str) -> dict[str, str]:
     """The endpoint stack's settings in a sandbox."""
-    return {
-        "holdfast:layer": "endpoints",
-        "holdfast:sharedStack": f"organization/holdfast/{SHARED_STACK}",
-        "holdfast:tokens": json.dumps([tokens.declare(token)]),
-    }
+    return {"holdfast:tokens": json.dumps([tokens.declare(token)])}
 
 
 def caller_token(paths: Paths) -> str:
@@ -139,22 +135,38 @@ def _wait_for_gateway() -> None:
     )
 
 
-def _up(environment: dict[str, str], stack: str, configuration: dict[str, str]) -> None:
+def declare_shared(paths: Paths, environment: dict[str, str]) -> None:
+    """Settings of the shared stack, then `pulumi up`."""
+    _select(environment, SHARED_STACK, shared_configuration(paths))
+    _pulumi(
+        environment,
+        *("config", "set", "--secret", "--stack", SHARED_STACK, "holdfast:brokerSecret"),
+        quiet=True,
+        stdin=registry.secret(paths, "broker-secret"),
+    )
+    _pulumi(environment, "up", "--stack", SHARED_STACK, "--yes", "--suppress-progress")
+
+
+def declare_endpoints(environment: dict[str, str], token: str) -> None:
+    """Settings of the endpoint stack, then `pulumi up`."""
+    _select(environment, ENDPOINTS_STACK, endpoints_configuration(token))
+    _pulumi(environment, "up", "--stack", ENDPOINTS_STACK, "--yes", "--suppress-progress")
+
+
+def _select(environment: dict[str, str], stack: str, configuration: dict[str, str]) -> None:
     _pulumi(environment, "stack", "select", "--create", stack, quiet=True)
     pairs = [word for key, value in configuration.items() for word in ("--plaintext", f"{key}={value}")]
     _pulumi(environment, "config", "set-all", "--stack", stack, *pairs, quiet=True)
-    _pulumi(
-        environment, "up", "--stack", stack, "--yes", "--diff" if "-v" in sys.argv else "--suppress-progress"
-    )
 
 
-def _pulumi(environment: dict[str, str], *words: str, quiet: bool = False) -> None:
+def _pulumi(environment: dict[str, str], *words: str, quiet: bool = False, stdin: str | None = None) -> None:
     shown = "config set-all …" if words[:2] == ("config", "set-all") else shlex.join(words)
     print(f"  $ pulumi {shown}", flush=True)
     done = subprocess.run(
         ["pulumi", "--non-interactive", "--color", "always" if sys.stdout.isatty() else "never", *words],
         cwd=CHECKOUT,
         env=os.environ | environment,
+        input=stdin,
         stdout=subprocess.PIPE if quiet else None,
         stderr=subprocess.STDOUT if quiet else None,
         text=True,
