@@ -11,7 +11,8 @@ def declare(platform: holdfast.Platform) -> None:
             "platform": platform,
             "template": "ocr",
             "scaling": {"max_replicas": 3, "timeout_s": 120},
-            "hardware": "cpu-small",
+            # A third of a core each, so that three replicas fit beside the platform on a machine of two.
+            "hardware": {"cpu": 0.3, "memory_mib": 1536},
             "registry_credentials": {"secret": "sandbox/registry"},
         },
     )
