@@ -63,7 +63,7 @@ def shared_configuration(paths: Paths) -> dict[str, str]:
         "holdfast:ingress": "node-port",
         "holdfast:servicesImage": images["holdfast/services"],
         "holdfast:registrySecret": aws.REGISTRY_SECRET,
-        "holdfast:templateRegistry": registry.HOST,
+        "holdfast:templateRegistry": f"{registry.HOST}/holdfast",
         "holdfast:queueServers": "1",
         "holdfast:queueHostPath": str(paths.var / "nats"),
     }
