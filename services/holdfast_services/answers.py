@@ -11,9 +11,11 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MAX_HEAD_BYTES", "AnswerHead", "Malformed", "decode_head", "encode_head"]
+__all__ = ["MAX_HEAD_BYTES", "NOTHING_YET", "AnswerHead", "Malformed", "decode_head", "encode_head"]
 
 _LENGTH: Final = struct.Struct(">I")
+NOTHING_YET: Final = b"\0\0\0\0"
+"""A frame that only opens the connection, or keeps it from looking idle."""
 MAX_HEAD_BYTES: Final = 512 * 1024
 """JSON may write one byte of a header as six characters; see headers.MAX_ANSWER_HEADERS_BYTES."""
 
@@ -63,18 +65,22 @@ def encode_head(head: AnswerHead) -> bytes:
 def decode_head(buffer: bytes | bytearray) -> tuple[AnswerHead, int] | None:
     """The head at the start of `buffer` and the number of bytes that it takes; None: not all of it is there.
 
-    Raises Malformed.
+    Frames of length 0 before it say "still at it" and count as its bytes. Raises Malformed.
     """
-    if len(buffer) < _LENGTH.size:
+    start = 0
+    while buffer[start : start + _LENGTH.size] == NOTHING_YET:
+        start += _LENGTH.size
+    if len(buffer) < start + _LENGTH.size:
         return None
-    (size,) = _LENGTH.unpack_from(buffer)
+    (size,) = _LENGTH.unpack_from(buffer, start)
     if size > MAX_HEAD_BYTES:
         raise Malformed(f"head of {size} bytes is above {MAX_HEAD_BYTES}")
-    end = _LENGTH.size + size
+    start += _LENGTH.size
+    end = start + size
     if len(buffer) < end:
         return None
     try:
-        raw = json.loads(bytes(buffer[_LENGTH.size : end]))
+        raw = json.loads(bytes(buffer[start:end]))
         head = AnswerHead(
             attempt=int(raw["a"]),
             replica=str(raw["r"]),

@@ -1,0 +1,128 @@
+"""`python -m holdfast_services.worker`: reads the environment, assembles the worker, runs it until SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+from aiohttp import web
+from pydantic import ValidationError
+
+from holdfast_contract import names
+from holdfast_contract.document import EndpointDocument
+from holdfast_services.bodies import Bodies
+from holdfast_services.broker import Broker
+from holdfast_services.logs import Log, configure
+from holdfast_services.records import Records
+from holdfast_services.worker.attempt import Means
+from holdfast_services.worker.http import make_app
+from holdfast_services.worker.model import Model
+from holdfast_services.worker.reply import ReplySession
+from holdfast_services.worker.service import WorkerService
+
+_log = Log("worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment says."""
+
+    nats_url: str
+    document: EndpointDocument
+    model_url: str
+    replica: str
+    state_dir: Path | None
+    bind: str
+    port: int
+    drain_s: float
+    log_level: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises ValueError naming the variable that is wrong."""
+        path = environ.get(names.ENV_DOCUMENT)
+        if not path:
+            raise ValueError(f"{names.ENV_DOCUMENT} is not set: set it to the endpoint document's path")
+        try:
+            document = EndpointDocument.from_json(Path(path).read_text())
+        except (OSError, ValidationError) as error:
+            raise ValueError(f"{names.ENV_DOCUMENT}={path} is no endpoint document: {error}") from error
+        state_dir = environ.get(names.ENV_WORKER_STATE_DIR)
+        drain = environ.get(names.ENV_DRAIN_S)
+        return cls(
+            nats_url=environ.get(names.ENV_NATS_URL)
+            or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
+            document=document,
+            model_url=(environ.get(names.ENV_MODEL_URL) or f"http://127.0.0.1:{document.port}").rstrip("/"),
+            replica=environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
+            state_dir=Path(state_dir) if state_dir else None,
+            bind=environ.get(names.ENV_BIND) or "0.0.0.0",
+            port=int(environ.get(names.ENV_PORT) or names.WORKER_PORT),
+            drain_s=float(drain) if drain else document.scaling.max_request_s,
+            log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
+        )
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, then drain: finish what is under way, give back what takes too long."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        broker = await Broker.connect(settings.nats_url, f"worker-{settings.replica}")
+        stack.push_async_callback(broker.close)
+        bodies = Bodies(broker)
+        model = Model(settings.model_url, settings.document.health_check_path, bodies)
+        stack.push_async_callback(model.close)
+        replies = ReplySession()
+        stack.push_async_callback(replies.close)
+        means = Means(
+            model=model,
+            replies=replies,
+            records=Records(broker),
+            bodies=bodies,
+            replica=settings.replica,
+            max_request_s=settings.document.scaling.max_request_s,
+        )
+        service = WorkerService(settings.document, broker, means, state_dir=settings.state_dir)
+        runner = web.AppRunner(make_app(service), access_log=None)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, settings.bind, settings.port).start()
+        working = asyncio.create_task(service.run())
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done():
+            try:
+                await asyncio.wait_for(service.drain(), settings.drain_s)
+            except TimeoutError:
+                _log.warning("no more time: giving back what is under way")
+                await service.give_back_all()
+        stopping.cancel()
+        await working
+    _log.info("stopped")
+
+
+def main() -> int:
+    """Exit code 2 where the environment is wrong."""
+    try:
+        settings = Settings.read(os.environ)
+        configure("worker", settings.log_level)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
+    uvloop.run(run(settings))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

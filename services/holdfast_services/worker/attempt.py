@@ -1,0 +1,407 @@
+"""One attempt at one request: claim, model, answer, end."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+
+from holdfast_contract import problems
+from holdfast_contract.messages import RequestRecord, RequestState
+from holdfast_services import headers as header_rules
+from holdfast_services.answers import AnswerHead, encode_head
+from holdfast_services.bodies import Bodies, BodyMissing, BodyWriter
+from holdfast_services.broker import BrokerError
+from holdfast_services.logs import Log
+from holdfast_services.records import MAX_INLINE_RESULT_BYTES, Records
+from holdfast_services.worker.core.decisions import End, GiveBack, Run, after_fault, at_claim, timed_out
+from holdfast_services.worker.model import BadAnswer, Model, ModelUnreachable
+from holdfast_services.worker.puller import Delivery
+from holdfast_services.worker.reply import Receipt, Reply, ReplySession
+
+__all__ = ["Attempt", "Means", "Sink"]
+
+_log = Log("attempt")
+_EARLY_REPLY_S: Final = 0.05
+"""A model that takes longer has its connection to the gateway opened meanwhile; a quicker one saves a write."""
+_WHOLE_BYTES: Final = 64 * 1024
+"""Answers up to this size that are there at once go in one piece."""
+_FAULTS: Final = (aiohttp.ClientError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What an attempt works with."""
+
+    model: Model
+    replies: ReplySession
+    records: Records
+    bodies: Bodies
+    replica: str
+    max_request_s: float
+
+
+class Sink:
+    """Keeps a result: in the record where it is small, in the object store where it is not."""
+
+    def __init__(self, bodies: Bodies, name: str) -> None:
+        self._bodies = bodies
+        self._name = name
+        self._buffer = bytearray()
+        self._writer: BodyWriter | None = None
+
+    async def write(self, data: bytes) -> None:
+        """Append."""
+        if self._writer is None:
+            self._buffer += data
+            if len(self._buffer) <= MAX_INLINE_RESULT_BYTES:
+                return
+            self._writer = self._bodies.writer(self._name)
+            data = bytes(self._buffer)
+            self._buffer.clear()
+        await self._writer.write(data)
+
+    async def finish(self) -> tuple[str | None, str | None]:
+        """Name in the object store, or the body itself in base64; neither where it is empty."""
+        if self._writer is not None:
+            await self._writer.finish()
+            return self._writer.name, None
+        return None, base64.b64encode(self._buffer).decode() if self._buffer else None
+
+    async def abandon(self) -> None:
+        """Drop what was kept."""
+        if self._writer is not None:
+            try:
+                await self._writer.abandon()
+            except BrokerError:
+                pass  # the store drops it after its retention
+
+
+class Attempt:
+    """Works on one delivery until it is ended or given back."""
+
+    def __init__(self, delivery: Delivery, means: Means, *, canceled: bool) -> None:
+        self.delivery = delivery
+        self.message = delivery.message
+        self._means = means
+        self._claimed_at = time.time()
+        self._canceled = canceled
+        self._reply: Reply | None = None
+        self._head: AnswerHead | None = None
+        self._sent_any = False
+        self.ended: RequestState | None = None
+        """How it ended; None: it was given back."""
+
+    def cancel(self) -> None:
+        """The request was withdrawn; the task that runs this attempt is to be cancelled as well."""
+        self._canceled = True
+
+    async def run(self) -> None:
+        """Never raises but when cancelled without having been withdrawn: then the request was given back."""
+        now = self._claimed_at
+        decision = at_claim(
+            self.message,
+            deliveries=self.delivery.deliveries,
+            canceled=self._canceled,
+            now=now,
+            max_request_s=self._means.max_request_s,
+        )
+        if isinstance(decision, End):
+            await self._end(decision)
+            return
+        try:
+            if await self._already_ended():
+                return
+            begin_within_s = (decision.start_by or decision.end_by) - now
+            async with asyncio.timeout(decision.end_by - now):
+                await self._work(begin_within_s)
+        except TimeoutError:
+            await self._end(timed_out(decision, now=time.time(), max_request_s=self._means.max_request_s))
+        except BadAnswer as error:
+            await self._end(_failed(str(error)))
+        except BodyMissing as error:
+            await self._end(_failed(str(error)))
+        except (ModelUnreachable, *_FAULTS) as error:
+            await self._fault(str(error) or type(error).__name__)
+        except BrokerError as error:
+            await self._fault(f"the queue's store could not be reached ({error})")
+        except asyncio.CancelledError:
+            await asyncio.shield(self._interrupted(decision))
+            if not self._canceled:
+                raise
+        finally:
+            if self._reply is not None and not self._reply.task.done():
+                await self._reply.abandon()
+
+    async def _already_ended(self) -> bool:
+        """Whether an earlier attempt ended it and only its acknowledgement was lost."""
+        if not self.message.recorded or self.delivery.deliveries == 1:
+            return False
+        ended = await self._means.records.ended(self.message.endpoint, self.message.id)
+        if ended is None:
+            return False
+        await self.delivery.ack()
+        self.ended = ended.state
+        return True
+
+    # --- the model ----------------------------------------------------------------------------------------
+    async def _work(self, begin_within_s: float) -> None:
+        async with asyncio.timeout(begin_within_s):
+            answer = await self._answer()
+        if answer is None:
+            return
+        try:
+            pairs = header_rules.from_model(answer.raw_headers)
+        except ValueError as error:
+            answer.close()
+            raise BadAnswer(str(error)) from error
+        self._head = AnswerHead(
+            attempt=self.delivery.deliveries,
+            replica=self._means.replica,
+            queue_s=max(0.0, self._claimed_at - self.message.accepted_at),
+            model_s=time.time() - self._claimed_at,
+            status=answer.status,
+            headers=pairs,
+            length=answer.content_length if self.message.method != "HEAD" else None,
+        )
+        try:
+            await self._deliver(answer, self._head)
+        finally:
+            answer.close() if not answer.content.at_eof() else answer.release()
+
+    async def _answer(self) -> aiohttp.ClientResponse | None:
+        """The head of the model's answer; None where nobody wants it any more, and the request is ended."""
+        message = self.message
+        if message.body_object is not None:
+            await self._means.bodies.size(message.body_object)  # missing: no reason to bother the model
+        call = asyncio.create_task(
+            self._means.model.call(message, self.delivery.body, self.delivery.deliveries)
+        )
+        try:
+            if message.recorded:
+                await self._record_running()
+            done, _ = await asyncio.wait({call}, timeout=_EARLY_REPLY_S)
+            if not done and message.reply_url is not None:
+                self._reply = Reply(self._means.replies, message.reply_url, self.delivery.ack_subject)
+                await asyncio.wait({call, self._reply.task}, return_when=asyncio.FIRST_COMPLETED)
+                if not call.done():
+                    receipt = self._reply.task.result()
+                    if receipt in (Receipt.UNWANTED, Receipt.DUPLICATE) and not message.recorded:
+                        await self._unwanted(receipt)
+                        return None
+                    # The gateway is gone, or its caller, who has a key to ask with again: keep the result.
+                    self._reply = None
+            return await call
+        finally:
+            if not call.done():
+                call.cancel()
+
+    # --- the answer ---------------------------------------------------------------------------------------
+    async def _deliver(self, answer: aiohttp.ClientResponse, head: AnswerHead) -> None:
+        sink = Sink(self._means.bodies, f"{self.message.id}.result")
+        url = self.message.reply_url
+        keep = self.message.recorded or url is None
+        whole = await self._whole(answer)
+        if whole is not None:
+            if keep:
+                await sink.write(whole)
+            if url is not None:
+                frame = encode_head(head) + whole
+                receipt = await (
+                    self._reply.send(_once(frame))
+                    if self._reply is not None
+                    else self._means.replies.send(url, self.delivery.ack_subject, frame)
+                )
+                if await self._stopped(receipt, keep):
+                    return
+                if receipt is Receipt.UNREACHABLE and not keep:
+                    await sink.write(whole)
+                    keep = True
+        elif url is None:
+            async for piece in answer.content.iter_any():
+                await sink.write(piece)
+        else:
+            if self._reply is None:
+                self._reply = Reply(self._means.replies, url, self.delivery.ack_subject)
+            source = self._pieces(answer, head, sink if keep else None)
+            receipt = await self._reply.send(source)
+            if receipt is Receipt.SOURCE_BROKE:
+                raise _Broke
+            if await self._stopped(receipt, keep):
+                return
+            if receipt is Receipt.UNREACHABLE:
+                if self._sent_any and not keep:
+                    await self._end(_failed("the gateway that held the caller was lost in mid-answer"))
+                    return
+                keep = True
+                async for piece in answer.content.iter_any():
+                    await sink.write(piece)
+        await self._succeed(head, sink if keep else None)
+
+    async def _whole(self, answer: aiohttp.ClientResponse) -> bytes | None:
+        """The whole body where it is small and there at once."""
+        length = answer.content_length
+        if self.message.method == "HEAD" or answer.status in (204, 304):
+            return b""
+        if length is None or length > _WHOLE_BYTES:
+            return None
+        if not answer.content.is_eof():
+            try:
+                async with asyncio.timeout(_EARLY_REPLY_S):
+                    await answer.content.wait_eof()
+            except TimeoutError:
+                return None
+        return await answer.read()
+
+    async def _pieces(
+        self, answer: aiohttp.ClientResponse, head: AnswerHead, sink: Sink | None
+    ) -> AsyncIterator[bytes]:
+        yield encode_head(head)
+        async for piece in answer.content.iter_any():
+            if sink is not None:
+                await sink.write(piece)
+            self._sent_any = True
+            yield piece
+
+    async def _stopped(self, receipt: Receipt, keep: bool) -> bool:
+        """Whether nobody wants the answer; then the request is ended. A recorded one is wanted for its record."""
+        if receipt not in (Receipt.UNWANTED, Receipt.DUPLICATE):
+            return False
+        if keep:
+            return False
+        await self._unwanted(receipt)
+        return True
+
+    # --- how it ends --------------------------------------------------------------------------------------
+    async def _succeed(self, head: AnswerHead, sink: Sink | None) -> None:
+        if sink is not None:
+            stored_as, inline = await sink.finish()
+            record = self._record(RequestState.SUCCEEDED).model_copy(
+                update={
+                    "status": head.status,
+                    "headers": head.headers,
+                    "result_object": stored_as,
+                    "result_base64": inline,
+                }
+            )
+            await self._write_end(record)
+        self.ended = RequestState.SUCCEEDED
+        await self.delivery.ack()
+        await self._drop_body()
+
+    async def _unwanted(self, receipt: Receipt) -> None:
+        _log.debug("not wanted any more", request_id=self.message.id, receipt=receipt.value)
+        self.ended = RequestState.CANCELED
+        await self.delivery.end()
+        await self._drop_body()
+
+    async def _interrupted(self, run: Run) -> None:
+        """Cancelled from outside: withdrawn, or this worker has no more time."""
+        if self._canceled:
+            self.ended = RequestState.CANCELED
+            if self.message.recorded:
+                await self._write_end(self._record(RequestState.CANCELED, "it was withdrawn"))
+            await self.delivery.end()
+            await self._drop_body()
+        elif self._sent_any:
+            await self._end(_failed("the replica was stopped in mid-answer"))
+        else:
+            await self.delivery.give_back(0.05)
+
+    async def _fault(self, why: str) -> None:
+        if self._sent_any:
+            # Bytes reached the caller: another attempt cannot continue them.
+            await self._end(_failed(f"the model's answer broke off ({why})"))
+            return
+        decision = after_fault(why, deliveries=self.delivery.deliveries)
+        if isinstance(decision, GiveBack):
+            _log.warning("given back", request_id=self.message.id, why=why, attempt=self.delivery.deliveries)
+            await self.delivery.give_back(decision.delay_s)
+            return
+        await self._end(decision)
+
+    async def _end(self, end: End) -> None:
+        """It is over without an answer. Whoever waits is told, then it is recorded, then it leaves the queue."""
+        message = self.message
+        self.ended = end.state
+        _log.warning("ended", request_id=message.id, state=end.state.value, why=end.why)
+        unheard = False
+        if message.reply_url is not None and end.state is not RequestState.CANCELED and not self._sent_any:
+            head = AnswerHead(
+                attempt=self.delivery.deliveries,
+                replica=self._means.replica,
+                queue_s=max(0.0, self._claimed_at - message.accepted_at),
+                model_s=time.time() - self._claimed_at,
+                problem=end.problem.slug,
+                detail=end.why,
+            )
+            frame = encode_head(head)
+            if self._reply is not None and not self._reply.task.done():
+                receipt = await self._reply.send(_once(frame))
+            else:
+                receipt = await self._means.replies.send(message.reply_url, self.delivery.ack_subject, frame)
+            unheard = receipt is Receipt.UNREACHABLE
+        if message.recorded or unheard or message.reply_url is None:
+            await self._write_end(self._record(end.state, end.why))
+        await self.delivery.end()
+        await self._drop_body()
+
+    def _record(self, state: RequestState, error: str | None = None) -> RequestRecord:
+        return RequestRecord(
+            id=self.message.id,
+            endpoint=self.message.endpoint,
+            state=state,
+            created_at=self.message.accepted_at,
+            started_at=self._claimed_at,
+            completed_at=time.time() if state.terminal else None,
+            attempt=self.delivery.deliveries,
+            replica=self._means.replica,
+            error=error,
+        )
+
+    async def _record_running(self) -> None:
+        try:
+            await self._means.records.running(self._record(RequestState.RUNNING))
+        except BrokerError as error:
+            _log.debug("running not recorded", request_id=self.message.id, error=str(error))
+
+    async def _write_end(self, record: RequestRecord) -> None:
+        """The end is written before the message leaves the queue: until then a lost worker costs a repetition,
+        never the result. Raises nothing: without a broker the message stays, and comes back."""
+        records = self._means.records
+        for attempt in range(40):
+            try:
+                if not self.message.recorded:
+                    await records.create(record.model_copy(update={"state": RequestState.QUEUED}))
+                await records.end(record)
+                return
+            except BrokerError as error:
+                _log.warning("end not recorded yet", request_id=record.id, error=str(error), attempt=attempt)
+                await asyncio.sleep(0.5)
+
+    async def _drop_body(self) -> None:
+        if self.message.body_object is not None:
+            try:
+                await self._means.bodies.delete(self.message.body_object)
+            except BrokerError:
+                pass  # the store drops it after its retention
+
+
+class _Broke(aiohttp.ClientError):
+    """The model's answer broke off while it was passed on."""
+
+    def __str__(self) -> str:
+        return "the connection to the model broke"
+
+
+def _failed(why: str) -> End:
+    return End(RequestState.FAILED, problems.BAD_ANSWER, why)
+
+
+async def _once(frame: bytes) -> AsyncIterator[bytes]:
+    yield frame

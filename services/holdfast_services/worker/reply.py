@@ -1,0 +1,112 @@
+"""Streaming an answer to the gateway that holds its caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from enum import Enum
+from typing import Final
+
+import aiohttp
+
+from holdfast_contract import names
+from holdfast_services.answers import NOTHING_YET
+from holdfast_services.logs import Log
+
+__all__ = ["Receipt", "Reply", "ReplySession"]
+
+_log = Log("reply")
+_KEEP_ALIVE_S: Final = 30.0
+"""Shorter than the gateway's, so that a connection is never closed just as it is used."""
+
+
+class Receipt(Enum):
+    """What became of an answer."""
+
+    DELIVERED = "delivered"
+    UNWANTED = "unwanted"
+    """The caller is gone: stop working."""
+    DUPLICATE = "duplicate"
+    """Another attempt is answering: stop working."""
+    UNREACHABLE = "unreachable"
+    """The gateway that held the caller is gone, or has restarted: keep the result."""
+    SOURCE_BROKE = "source broke"
+    """The answer itself broke off; the gateway has seen that."""
+
+
+_RECEIPTS: Final = {200: Receipt.DELIVERED, 409: Receipt.DUPLICATE, 410: Receipt.UNWANTED}
+
+
+class ReplySession:
+    """Connections to gateways, kept open between answers."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=3),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def send(self, url: str, ack_subject: str, frame: bytes) -> Receipt:
+        """A whole answer at once. Tried twice: a kept connection may have been closed meanwhile, and a second
+        delivery of the same answer is refused by the gateway as a duplicate."""
+        receipt = Receipt.UNREACHABLE
+        for _ in range(2):
+            receipt = await self.post(url, ack_subject, frame)
+            if receipt is not Receipt.UNREACHABLE:
+                break
+        return receipt
+
+    async def post(self, url: str, ack_subject: str, data: bytes | AsyncIterator[bytes]) -> Receipt:
+        """Send `data`; never raises but when cancelled."""
+        try:
+            async with self._session.post(url, data=data, headers={names.HEADER_ACK: ack_subject}) as answer:
+                return _RECEIPTS.get(answer.status, Receipt.UNREACHABLE)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            _log.debug("gateway not reached", error=repr(error))
+            return Receipt.UNREACHABLE
+
+
+class Reply:
+    """An answer whose connection is opened before there is anything to say.
+
+    The gateway so learns at once that a replica works on the request, and at once when that replica dies.
+    """
+
+    def __init__(self, session: ReplySession, url: str, ack_subject: str) -> None:
+        self._source: asyncio.Future[AsyncIterator[bytes]] = asyncio.get_running_loop().create_future()
+        self._broke = False
+        self._task = asyncio.create_task(session.post(url, ack_subject, self._pieces()))
+
+    @property
+    def task(self) -> asyncio.Task[Receipt]:
+        """Done when the gateway has said what became of the answer, which may be before there is one."""
+        return self._task
+
+    async def send(self, source: AsyncIterator[bytes]) -> Receipt:
+        """Stream `source`: the head's frame, then the body as it comes."""
+        if not self._source.done():
+            self._source.set_result(source)
+        receipt = await asyncio.shield(self._task)
+        return Receipt.SOURCE_BROKE if self._broke else receipt
+
+    async def abandon(self) -> None:
+        """Close the connection without an answer: the gateway gives the request back."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        yield NOTHING_YET
+        source = await self._source
+        try:
+            async for piece in source:
+                yield piece
+        except Exception:
+            self._broke = True
+            raise

@@ -1,0 +1,231 @@
+"""The worker beside one model: as many slots as the endpoint's concurrency, each with one request or none."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nats.aio.msg import Msg
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from holdfast_contract import metrics, names
+from holdfast_contract.document import EndpointDocument
+from holdfast_contract.messages import PROGRESS_INTERVAL_S
+from holdfast_services.broker import Broker
+from holdfast_services.logs import Log
+from holdfast_services.worker.attempt import Attempt, Means
+from holdfast_services.worker.puller import Puller
+
+__all__ = ["WorkerService"]
+
+_log = Log("worker")
+_FIRST_POLL_S: Final = 0.02
+_MAX_POLL_S: Final = 0.25
+"""While a model starts it is asked four times a second: less than 100 ms are lost on average."""
+_WATCH_S: Final = 5.0
+_FAILURES: Final = 3
+_REMEMBERED_CANCELS: Final = 10_000
+_REMEMBERED_S: Final = 600.0
+
+
+@dataclass(slots=True)
+class _Job:
+    attempt: Attempt
+    task: asyncio.Task[None]
+
+
+class WorkerService:
+    """Pulls, works, drains."""
+
+    def __init__(
+        self,
+        document: EndpointDocument,
+        broker: Broker,
+        means: Means,
+        *,
+        state_dir: Path | None = None,
+    ) -> None:
+        """`state_dir`: where `busy` tells other containers of the pod that slots are used."""
+        self._document = document
+        self._broker = broker
+        self._means = means
+        self._pullers = [Puller(broker, document.name) for _ in range(document.scaling.concurrency)]
+        self._busy_file = state_dir / "busy" if state_dir else None
+        self._jobs: dict[str, _Job] = {}
+        self._canceled: OrderedDict[str, float] = OrderedDict()
+        self._ready = asyncio.Event()
+        self._unready = asyncio.Event()
+        """Set while the model is not known to be well."""
+        self._unready.set()
+        self._draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.problem: str | None = "the model's health check has not answered 200 yet"
+        """Why the worker pulls nothing; None: it does."""
+        self.registry = CollectorRegistry()
+        self._executions = Counter(
+            metrics.EXECUTIONS, "Attempts by how they ended", ["endpoint", "state"], registry=self.registry
+        )
+        self._redeliveries = Counter(
+            metrics.REDELIVERIES, "Requests given back", ["endpoint"], registry=self.registry
+        )
+        self._busy = Gauge(
+            metrics.SLOTS_BUSY, "Requests being worked on", ["endpoint"], registry=self.registry
+        )
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is ready and the worker pulls."""
+        return self._ready.is_set() and not self._draining
+
+    async def run(self) -> None:
+        """Work until drained."""
+        await self._broker.subscribe(names.cancel_subject(self._document.name, "*"), self._on_cancel)
+        for puller in self._pullers:
+            await puller.start()
+        self._mark_busy()
+        ticking = asyncio.create_task(self._tell_progress())
+        watching = asyncio.create_task(self._watch_model())
+        try:
+            async with asyncio.TaskGroup() as slots:
+                for puller in self._pullers:
+                    slots.create_task(self._slot(puller))
+        finally:
+            ticking.cancel()
+            watching.cancel()
+
+    async def drain(self) -> None:
+        """Pull nothing any more; returns when every slot is empty. May be called more than once."""
+        if not self._draining:
+            _log.info("draining", busy=len(self._jobs))
+            self._draining = True
+            self._ready.set()  # lets slots that wait for the model see that it is over
+            await asyncio.gather(*(puller.stop() for puller in self._pullers))
+        await self._idle.wait()
+
+    async def give_back_all(self) -> None:
+        """No more time: what is not finished goes back to the queue for another replica."""
+        for job in list(self._jobs.values()):
+            job.task.cancel()
+        await self._idle.wait()
+
+    # --- slots --------------------------------------------------------------------------------------------
+    async def _slot(self, puller: Puller) -> None:
+        while not self._draining:
+            if not self._ready.is_set():
+                await self._ready.wait()
+                continue
+            delivery = await puller.next()
+            if delivery is None:
+                continue
+            if self._draining or not self._ready.is_set():
+                await delivery.give_back(0.05)
+                continue
+            request_id = delivery.message.id
+            attempt = Attempt(delivery, self._means, canceled=request_id in self._canceled)
+            job = _Job(attempt, asyncio.create_task(attempt.run()))
+            self._jobs[request_id] = job
+            self._mark_busy()
+            try:
+                await asyncio.wait({job.task})
+                self._account(job)
+            finally:
+                self._jobs.pop(request_id, None)
+                self._mark_busy()
+
+    def _account(self, job: _Job) -> None:
+        name, attempt = self._document.name, job.attempt
+        error = None if job.task.cancelled() else job.task.exception()
+        if error is not None:
+            # Not foreseen: the message comes back by itself after the acknowledgement's time.
+            _log.error("attempt failed", trace=error, request_id=attempt.message.id)
+        if attempt.ended is None:
+            self._redeliveries.labels(name).inc()
+            # What broke this attempt may have broken the model: no more work before it says it is well.
+            self._lose_ready()
+        else:
+            self._executions.labels(name, attempt.ended.value.lower()).inc()
+        _log.info(
+            "attempt",
+            request_id=attempt.message.id,
+            endpoint=name,
+            attempt=attempt.delivery.deliveries,
+            state=attempt.ended.value if attempt.ended else "given back",
+        )
+
+    def _lose_ready(self) -> None:
+        if not self._draining:
+            self._ready.clear()
+            self._unready.set()
+
+    def _mark_busy(self) -> None:
+        busy = len(self._jobs)
+        self._busy.labels(self._document.name).set(busy)
+        if busy:
+            self._idle.clear()
+        else:
+            self._idle.set()
+        if self._busy_file is not None:
+            if busy:
+                self._busy_file.touch()
+            else:
+                self._busy_file.unlink(missing_ok=True)
+
+    # --- beside the slots ---------------------------------------------------------------------------------
+    async def _tell_progress(self) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_INTERVAL_S)
+            for job in list(self._jobs.values()):
+                await job.attempt.delivery.progress()
+
+    async def _watch_model(self) -> None:
+        """Ready when the health check says so; while idle it is asked again now and then, and after a fault at
+        once. A busy model is left alone: many cannot answer two things at a time."""
+        failures, poll_s = 0, _FIRST_POLL_S
+        while not self._draining:
+            if self._ready.is_set() and self._jobs:
+                await asyncio.sleep(_WATCH_S)
+                continue
+            healthy = await self._means.model.healthy()
+            if healthy:
+                failures, poll_s = 0, _FIRST_POLL_S
+                if not self._ready.is_set():
+                    _log.info("model ready", endpoint=self._document.name)
+                    self.problem = None
+                    self._ready.set()
+                    self._unready.clear()
+                await self._until_unready(_WATCH_S)
+                continue
+            failures += 1
+            if self._ready.is_set() and failures >= _FAILURES and not self._draining:
+                _log.warning("model not ready any more", endpoint=self._document.name)
+                self._lose_ready()
+                self.problem = "the model's health check does not answer 200 any more"
+            await asyncio.sleep(1.0 if self._ready.is_set() else poll_s)
+            poll_s = min(_MAX_POLL_S, poll_s * 1.5)
+
+    async def _until_unready(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._unready.wait(), seconds)
+        except TimeoutError:
+            pass
+
+    async def _on_cancel(self, message: Msg) -> None:
+        request_id = message.subject.rsplit(".", 1)[1]
+        job = self._jobs.get(request_id)
+        if job is not None:
+            job.attempt.cancel()
+            job.task.cancel()
+            return
+        # It may be on its way here: remember it for as long as that could take.
+        now = time.monotonic()
+        self._canceled[request_id] = now
+        while self._canceled and (
+            len(self._canceled) > _REMEMBERED_CANCELS
+            or next(iter(self._canceled.values())) < now - _REMEMBERED_S
+        ):
+            self._canceled.popitem(last=False)
