@@ -96,6 +96,18 @@ def link_exists(name: str) -> bool:
     return Path("/sys/class/net", name).exists()
 
 
+def pod_links(bridge: str) -> list[str]:
+    """The pods' network interfaces on this side: ports of the bridge, and what CNI remembers when that is gone."""
+    found = {port.name for port in Path("/sys/class/net", bridge, "brif").glob("*")}
+    for file in Path("/var/lib/cni/results").glob(f"{NETWORK_NAME}-*-eth0"):
+        try:
+            interfaces = json.loads(file.read_text())["result"]["interfaces"]
+        except (OSError, ValueError, KeyError):
+            continue
+        found |= {one["name"] for one in interfaces if one["name"].startswith("veth")}
+    return sorted(name for name in found if link_exists(name))
+
+
 def remove(paths: Paths, bridge: str) -> None:
     """Put the machine back to what it was. Call it when no process of the sandbox runs any more."""
     file = _memory(paths)
@@ -104,6 +116,9 @@ def remove(paths: Paths, bridge: str) -> None:
         _quietly("nft", "delete", "table", *table.split())
     for point in mounts(paths):
         _quietly("umount", "-l", point)
+    # The kernel would remove them with their namespaces, but some time later.
+    for port in pod_links(bridge):
+        _quietly("ip", "link", "del", port)
     for namespace in namespaces():
         _quietly("ip", "netns", "del", namespace)
     _quietly("ip", "link", "del", bridge)
@@ -179,6 +194,7 @@ def leftovers(paths: Paths, bridge: str) -> list[str]:
     """What `remove` should have removed and did not; empty: nothing is left."""
     found = [f"mount {point}" for point in mounts(paths)]
     found += [f"network namespace {name}" for name in namespaces()]
+    found += [f"network interface {name}" for name in pod_links(bridge)]
     found += [f"control group {group}" for group in cgroups()]
     found += [f"packet filter table {table}" for table in _tables() if table.endswith(" kube-proxy")]
     if link_exists(bridge):
