@@ -1,0 +1,50 @@
+"""The guide's commands and programs run as they stand there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+GUIDE = ROOT / "docs" / "guides" / "calling-an-endpoint.md"
+PICTURE = ROOT / "templates" / "ocr" / "examples" / "receipt.png"
+BLOCK = re.compile(r"^```(sh|python) run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _command(kind: str, text: str) -> list[str]:
+    return ["bash", "-euo", "pipefail", "-c", text] if kind == "sh" else [sys.executable, "-c", text]
+
+
+async def test_every_marked_block_works(plane: Any, dataplane: Any, tmp_path: Path) -> None:
+    for name in ("receipts", "chat"):
+        plane.document(name)
+    gateway = await plane.gateway()
+    await plane.replica("receipts")
+    # A model that streams events, as a chat server does.
+    await plane.replica("chat", STANDIN_STREAM_CHUNKS="3", STANDIN_STREAM_KIND="sse", STANDIN_SIZE="8")
+    (tmp_path / "receipt.png").write_bytes(PICTURE.read_bytes())
+    variables = {
+        "HOLDFAST_URL": gateway.url,
+        "HOLDFAST_TOKEN": dataplane.TOKEN,
+        "HOLDFAST_CONFIG": str(tmp_path / "none.toml"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    blocks = BLOCK.findall(GUIDE.read_text())
+    assert len(blocks) >= 8
+    for kind, text in blocks:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            _command(kind, text),
+            cwd=tmp_path,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
+        assert done.stdout or "print(" not in text, text
