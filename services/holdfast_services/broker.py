@@ -211,7 +211,8 @@ class Broker:
             await asyncio.wait_for(self._client.flush(), 2)
         except (nats.errors.Error, TimeoutError, OSError):
             pass
-        await self._client.close()
+        # In a task of its own: nats-py lets a cancellation of its reader escape where the connection is lost.
+        await asyncio.wait({asyncio.create_task(self._client.close())}, timeout=2)
 
     # --- messages -----------------------------------------------------------------------------------------
     async def request(
