@@ -35,8 +35,7 @@ class Connection:
     ) -> Iterator[Client]:
         """A client for one command; errors leave as CommandError."""
         with told_plainly():
-            from holdfast_client import Client
-            from holdfast_client._config import read_token_file
+            from holdfast_client import Client, read_token_file
 
             token = read_token_file(self.token_file) if self.token_file else None
             with Client(

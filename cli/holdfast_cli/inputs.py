@@ -14,6 +14,7 @@ from holdfast_cli.exits import Exit
 if TYPE_CHECKING:
     from holdfast_client import Media
 
+_UNKNOWN = "application/octet-stream"
 _CREDENTIALS = ("authorization", "cookie", "proxy-authorization")
 
 
@@ -58,12 +59,11 @@ def _data(text: str | None) -> Any:
 def _file(path: str) -> Media:
     """A file, or standard input for `-`; JSON is recognised by the file's name or, unnamed, by its content."""
     from holdfast_client import Media, file
-    from holdfast_client._media import OCTETS
 
     if path != "-":
         return file(Path(path))
     medium = file(sys.stdin.buffer.read())
-    if medium.content_type == OCTETS and _is_json(medium.data):
+    if medium.content_type == _UNKNOWN and _is_json(medium.data):
         return Media(medium.data, "application/json")
     return medium
 

@@ -13,6 +13,7 @@ from httpx2 import ServerSentEvent
 
 from holdfast_client._async_client import AsyncClient, AsyncJob
 from holdfast_client._client import Client, Job
+from holdfast_client._config import read_token_file
 from holdfast_client._errors import (
     APIConnectionError,
     APIError,
@@ -103,5 +104,6 @@ __all__ = [
     "audio",
     "file",
     "image",
+    "read_token_file",
     "video",
 ]

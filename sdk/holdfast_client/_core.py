@@ -117,7 +117,7 @@ Outcome: TypeAlias = Reply | Failure | None
 Steps: TypeAlias = Generator[Effect, Outcome, T]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Clock:
     """The one deadline of a call."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_code_of_another_shape_is_left_alone(code: str, message: str) -> None:
 
 
 def test_templates_are_listed_and_described(holdfast: Run) -> None:
-    assert holdfast("templates").out.splitlines()[1].startswith("ocr  ")
+    assert "ocr" in [line.split()[0] for line in holdfast("templates").out.splitlines()]
     assert {"name", "version", "input_path"} <= set(json.loads(holdfast("templates", "--json").out)[0])
     assert "holdfast clone ocr --name NAME" in holdfast("templates", "ocr").err
     assert json.loads(holdfast("templates", "ocr", "--json").out)["name"] == "ocr"
@@ -258,6 +259,52 @@ def test_events_are_shown_one_a_line(holdfast: Run, kubectl: Callable[[str], Pat
         "it did not work",
     ]
     assert json.loads(holdfast("events", "ocr", "--json").out)[0]["reason"] == "Failed"
+
+
+def _stop_after(monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
+    """Ctrl-C, once a command that goes on for ever has looked so many times."""
+    left = iter(range(rounds))
+
+    def sleep(_: float) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("holdfast_cli.commands.cluster.time.sleep", sleep)
+
+
+def test_following_logs_takes_up_replicas_that_start_later_and_leaves_no_process(
+    holdfast: Run, kubectl: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = {"containerStatuses": [{"name": "model", "state": {"running": {}}}]}
+    one, two = ({"metadata": {"name": name}, "status": status} for name in ("ocr-1", "ocr-2"))
+    first, both = _answer({"items": [one]}), _answer({"items": [one, two]})
+    kubectl(f"if mkdir {tmp_path}/looked 2>/dev/null; then {first}\nelse {both}\nfi")
+    followed: list[str] = []
+    processes: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, words: list[str], **how: Any) -> None:
+            if "logs" in words:
+                assert words[-4:] == ["model", "--prefix", "--tail=100", "--follow"]
+                followed.append(words[4])
+                processes.append(self)
+                words = ["sleep", "60"]
+            super().__init__(words, **how)
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    _stop_after(monkeypatch, 3)
+    holdfast("logs", "ocr", "-f", expect=Exit.INTERRUPTED)
+    assert followed == ["ocr-1", "ocr-2"]
+    assert all(one.returncode is not None for one in processes)
+
+
+def test_following_events_shows_each_once(
+    holdfast: Run, kubectl: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing, something = _answer({"items": []}), _answer({"items": [_event("ocr-1")]})
+    kubectl(f'case "$*" in *configmaps*) {nothing}\n;; *) {something}\n;; esac')
+    _stop_after(monkeypatch, 3)
+    assert holdfast("events", "ocr", "-f", expect=Exit.INTERRUPTED).out.count("it did not work") == 1
 
 
 def test_kubectls_own_words_are_passed_on(holdfast: Run, kubectl: Callable[[str], Path]) -> None:
