@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="holdfast sandbox", description="A whole platform on this machine.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("build").add_argument("tools", nargs="*")
-    commands.add_parser("up")
+    commands.add_parser("up").add_argument(
+        "--no-images", action="store_true", help="do not build the images of services and templates"
+    )
     downs = commands.add_parser("down")
     downs.add_argument("--purge", action="store_true")
     downs.add_argument("--cache", action="store_true")
@@ -35,7 +37,7 @@ def _run(given: argparse.Namespace) -> int:
         case "build":
             lifecycle.build(given.tools)
         case "up":
-            lifecycle.up()
+            lifecycle.up(project_images=not given.no_images)
         case "down":
             lifecycle.down(purge=given.purge, cache=given.cache)
         case "status":

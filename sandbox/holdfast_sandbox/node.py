@@ -152,7 +152,10 @@ def _configure(paths: Paths) -> None:
     for template in sorted(path for path in source.rglob("*") if path.is_file()):
         target = paths.etc / template.relative_to(source)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(string.Template(template.read_text()).substitute(values))
+        text = string.Template(template.read_text()).substitute(values)
+        # Not touched where it is the same: kube-proxy ends when its file is written.
+        if not target.is_file() or target.read_text() != text:
+            target.write_text(text)
 
 
 def _start_etcd(paths: Paths) -> None:

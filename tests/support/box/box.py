@@ -76,10 +76,11 @@ def _furnish(hierarchies: dict[str, str]) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
-def _init(hierarchies: dict[str, str], command: list[str]) -> int:
+def _init(hierarchies: dict[str, str], command: list[str], ready: int) -> int:
     """The first process of the box: starts the command and collects whatever ends, until the command does."""
     _furnish(hierarchies)
     started = subprocess.Popen(command)
+    os.close(ready)
     while True:
         pid, status = os.wait()
         if pid == started.pid:
@@ -91,10 +92,15 @@ def _enter(hierarchies: dict[str, str], command: list[str]) -> int:
     flags = _CLONE_NEWNS | _CLONE_NEWCGROUP | _CLONE_NEWPID | _CLONE_NEWNET | _CLONE_NEWIPC
     if libc.unshare(flags) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
-    return _in_child(lambda: _init(hierarchies, command), announce=True)
+    furnished, ready = os.pipe()
+    first = _start(lambda: _init(hierarchies, command, ready))
+    os.close(ready)
+    os.read(furnished, 1)
+    print(first, flush=True)
+    return _status(first)
 
 
-def _in_child(work: Callable[[], int], *, announce: bool = False) -> int:
+def _start(work: Callable[[], int]) -> int:
     child = os.fork()
     if child == 0:
         # When this program is killed the box must not stay.
@@ -104,8 +110,10 @@ def _in_child(work: Callable[[], int], *, announce: bool = False) -> int:
         except BaseException:
             traceback.print_exc()
             os._exit(70)
-    if announce:
-        print(child, flush=True)
+    return child
+
+
+def _status(child: int) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
@@ -120,7 +128,7 @@ def main(command: list[str]) -> int:
         return _enter(hierarchies, command)
 
     try:
-        return _in_child(work)
+        return _status(_start(work))
     finally:
         # The kernel has ended every process of the box with its first one.
         for point in hierarchies:
