@@ -51,6 +51,9 @@ def ensure_base(paths: Paths, progress: Progress) -> Path:
         _make_like_official(work)
         _wrap(work, archive)
     shutil.rmtree(work)
+    for outdated in archive.parent.glob("python-3.11-*.tar"):
+        if outdated != archive:
+            outdated.unlink()
     return archive
 
 

@@ -186,8 +186,13 @@ def _make(paths: Paths, image: ProjectImage, source: str, progress: Progress) ->
         buildah.build(paths, image.dockerfile, image.context, tag)
         # The same repository under the address that this machine reaches without a name server.
         digest = buildah.push(paths, tag, f"{repository}:{source}")
-        if image.version is not None and buildah.push(paths, tag, f"{repository}:{image.version}") != digest:
-            raise SandboxError(f"{image.name} was pushed with two digests: run `holdfast sandbox up` again")
+        if image.version is not None:
+            if buildah.push(paths, tag, f"{repository}:{image.version}") != digest:
+                raise SandboxError(
+                    f"{image.name} was pushed with two digests: run `holdfast sandbox up` again"
+                )
+            # A version that is being worked on moves; the node would go on with what it has under the name.
+            ctr(paths, "images", "rm", f"{registry.HOST}/{image.name}:{image.version}")
         buildah.forget_others(paths, tag)
     # Without the tag: a new tag on the same content must not look like a change.
     return f"{registry.HOST}/{image.name}@{digest}"
