@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,8 @@ class Settings:
     """Everything that the environment says."""
 
     nats_url: str
+    nats_user: str | None
+    nats_password: str | None = field(repr=False)
     nats_replicas: int
     namespace: str
     documents_dir: str | None
@@ -75,6 +77,8 @@ class Settings:
         return cls(
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
+            nats_user=environ.get(names.ENV_NATS_USER),
+            nats_password=environ.get(names.ENV_NATS_PASSWORD),
             nats_replicas=int(number(names.ENV_NATS_REPLICAS, 1)),
             namespace=environ.get(names.ENV_NAMESPACE) or names.ENDPOINTS_NAMESPACE,
             documents_dir=environ.get(names.ENV_DOCUMENTS_DIR) or None,
@@ -133,7 +137,12 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        broker = await Broker.connect(settings.nats_url, f"gateway-{socket.gethostname()}-{os.getpid()}")
+        broker = await Broker.connect(
+            settings.nats_url,
+            f"gateway-{socket.gethostname()}-{os.getpid()}",
+            user=settings.nats_user,
+            password=settings.nats_password,
+        )
         stack.push_async_callback(broker.close)
         source: DocumentSource
         replicas: ReplicaView = NoReplicaView()

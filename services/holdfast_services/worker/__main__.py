@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
@@ -36,6 +36,8 @@ class Settings:
     """Everything that the environment says."""
 
     nats_url: str
+    nats_user: str | None
+    nats_password: str | None = field(repr=False)
     document: EndpointDocument
     model_url: str
     replica: str
@@ -60,6 +62,8 @@ class Settings:
         return cls(
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
+            nats_user=environ.get(names.ENV_NATS_USER),
+            nats_password=environ.get(names.ENV_NATS_PASSWORD),
             document=document,
             model_url=(environ.get(names.ENV_MODEL_URL) or f"http://127.0.0.1:{document.port}").rstrip("/"),
             replica=environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
@@ -78,7 +82,12 @@ async def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
-        broker = await Broker.connect(settings.nats_url, f"worker-{settings.replica}")
+        broker = await Broker.connect(
+            settings.nats_url,
+            f"worker-{settings.replica}",
+            user=settings.nats_user,
+            password=settings.nats_password,
+        )
         stack.push_async_callback(broker.close)
         bodies = Bodies(broker)
         model = Model(settings.model_url, settings.document.health_check_path, bodies)
