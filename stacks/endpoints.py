@@ -12,7 +12,7 @@ def declare(platform: holdfast.Platform) -> None:
             "template": "ocr",
             "scaling": {"max_replicas": 3, "timeout_s": 120},
             # A third of a core each, so that three replicas fit beside the platform on a machine of two.
-            "hardware": {"cpu": 0.3, "memory_mib": 1536},
+            "hardware": {"cpu": 0.3},
             "registry_credentials": {"secret": "sandbox/registry"},
         },
     )

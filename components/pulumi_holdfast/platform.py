@@ -67,8 +67,9 @@ def read_contract(exported: Any, source: str) -> PlatformContract:
     remedy = "update the older of the two, then run `pulumi up` on the shared stack first"
     version = exported.get("version") if isinstance(exported, Mapping) else None
     if version != PLATFORM_VERSION:
+        shown = f"{version:g}" if isinstance(version, float) else version  # outputs of stacks hold floats
         raise PlatformError(
-            f"{source} exports a platform of version {version}, and this library knows {PLATFORM_VERSION}: {remedy}"
+            f"{source} exports a platform of version {shown}, and this library knows {PLATFORM_VERSION}: {remedy}"
         )
     try:
         return PlatformContract.model_validate(exported)

@@ -14,6 +14,7 @@ still wrapped, parent, dependencies, ignored paths. It takes a tenth of a second
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from typing import Any, Final
 
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime import mocks
-from pulumi.runtime.settings import set_root_resource
+from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
 from holdfast_contract.platform import PLATFORM_OUTPUT, PlatformContract
@@ -103,7 +104,7 @@ class Recording:
 
     def assert_order(self, *names: str) -> None:
         """Fails where one of these resources does not depend on, or come after, the one before it."""
-        for earlier, later in zip(names, names[1:], strict=False):
+        for earlier, later in itertools.pairwise(names):
             first, second = self[earlier], self[later]
             assert first.urn in second.depends_on, f"{later} does not depend on {earlier}"
 
@@ -143,7 +144,8 @@ def record(
     """Run a program and return what it registered.
 
     `preview`: as in `pulumi preview`, where outputs of resources to be made are unknown. `shared`: what a stack
-    reference finds as `platform`. Raises whatever the program raises.
+    reference finds as `platform`. Raises whatever the program raises; what goes
+    wrong inside an output arrives wrapped by Pulumi, with the original text in it.
     """
     recorder = _Recorder(_Outputs(shared))
     loop = asyncio.new_event_loop()
@@ -152,12 +154,24 @@ def record(
         mocks.set_mocks(recorder.mocks, project=project, stack=stack, preview=preview, monitor=recorder)
         # `set_mocks` makes a stack of its own, which has no outputs; the program gets one that has.
         set_root_resource(None)  # type: ignore[arg-type]
+        # What an earlier program left when it failed belongs to a closed loop.
+        SETTINGS.rpc_manager.clear()
+        SETTINGS.outputs.clear()
         recorder.forget()
         loop.run_until_complete(run_in_stack(lambda: _run(program)))
     finally:
+        _cancel_rest(loop)
         loop.close()
         asyncio.set_event_loop(None)
     return recorder.recording()
+
+
+def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
+    """End what a failed program left waiting, or it would complain after the test."""
+    rest = asyncio.all_tasks(loop)
+    for task in rest:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
 
 
 def _run(program: Callable[[], object]) -> None:
@@ -191,13 +205,13 @@ class _Recorder(mocks.MockMonitor):
         self._outputs: dict[str, Mapping[str, Any]] = {}
 
     def RegisterResource(self, request: Any) -> Any:
-        answer = super().RegisterResource(request)
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         self._requests.append((answer.urn, request))
         return answer
 
     def RegisterResourceOutputs(self, request: Any) -> Any:
         self._outputs[request.urn] = _decoded(MessageToDict(request.outputs))
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
     def forget(self) -> None:
         """Drop what was registered so far."""

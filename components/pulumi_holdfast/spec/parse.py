@@ -14,8 +14,9 @@ from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, problem, t
 from pulumi_holdfast.spec.rules import broken_rules
 from pulumi_holdfast.spec.template import Catalogue, Template
 
-_SECTIONS_MERGED: Final = ("scaling", "env")
-"""Where a clone's own words lie over the template's, field by field; elsewhere they replace them."""
+_SECTIONS_MERGED: Final = ("scaling", "env", "hardware")
+"""Where a clone's own words lie over the template's, field by field; elsewhere, and for hardware with a preset of
+its own, they replace them."""
 
 
 def parse_endpoint(name: str, args: Mapping[str, Any], catalogue: Catalogue) -> EndpointSpec:
@@ -69,7 +70,7 @@ def _cloned(raw: Mapping[str, Any], template: Template) -> dict[str, Any]:
     merged: dict[str, Any] = {**declared, **raw}
     for section in _SECTIONS_MERGED:
         theirs, own = declared.get(section), raw.get(section)
-        if isinstance(theirs, Mapping) and isinstance(own, Mapping):
+        if isinstance(theirs, Mapping) and isinstance(own, Mapping) and "preset" not in own:
             merged[section] = {**theirs, **own}
     if "image" in raw or "code" in raw:
         return merged  # the rule about exactly one source reports it

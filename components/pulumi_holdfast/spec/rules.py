@@ -100,7 +100,7 @@ def _wakes_in_time(spec: EndpointSpec) -> Iterator[Problem]:
 def _contract_in_time(spec: EndpointSpec) -> Iterator[Problem]:
     total = sum(example.timeout_s for example in spec.contract)
     if total > spec.scaling.startup_budget_s:
-        yield problem(
+        yield Problem(
             "contract",
             f"{total} s in all",
             f"above scaling.startup_budget_s={spec.scaling.startup_budget_s}, the time to get ready",
@@ -128,7 +128,7 @@ def _contract_examples(spec: EndpointSpec) -> Iterator[Problem]:
 def _contract_size(spec: EndpointSpec) -> Iterator[Problem]:
     size = len(json.dumps([example.model_dump(mode="json") for example in spec.contract]))
     if size > MAX_CONTRACT_BYTES:
-        yield problem(
+        yield Problem(
             "contract",
             f"{size} bytes",
             f"above the {MAX_CONTRACT_BYTES} that fit into the endpoint's document beside the rest",

@@ -1,0 +1,310 @@
+"""Every wrong declaration is told with path, value, rule and remedy, and all of them at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pulumi_holdfast.spec.parse import parse_endpoint
+from pulumi_holdfast.spec.problems import SpecError
+from pulumi_holdfast.spec.template import catalogue
+
+IMAGE = "ghcr.io/acme/chat:1"
+TOKEN = "sha256:abcd:" + "0" * 64
+
+NAME = [
+    (
+        "Chat",
+        'name is "Chat", not a DNS label of at most 40 characters: '
+        "use lower-case letters, digits and -, start with a letter and end without -",
+    ),
+    (
+        "a" * 41,
+        f'name is "{"a" * 41}", not a DNS label of at most 40 characters: '
+        "use lower-case letters, digits and -, start with a letter and end without -",
+    ),
+    (
+        "chat-",
+        'name is "chat-", not a DNS label of at most 40 characters: '
+        "use lower-case letters, digits and -, start with a letter and end without -",
+    ),
+]
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    (
+        {"image": None},
+        "image is missing, and so are code and template: declare exactly one of image, code, template",
+    ),
+    (
+        {"code": "./chat"},
+        f'image is "{IMAGE}", beside code: declare exactly one of image, code, template',
+    ),
+    (
+        {"template": "ocr"},
+        f'image is "{IMAGE}", beside template: declare exactly one of image, code, template',
+    ),
+    (
+        {"image": None, "code": "./chat"},
+        'code is "./chat", source that is not built yet: build it with `holdfast build` and declare the image that '
+        "it prints",
+    ),
+    ({"image": None, "template": "ocrr"}, 'template is "ocrr", not in the catalogue: did you mean ocr?'),
+    (
+        {"image": "https://ghcr.io/acme/chat"},
+        'image is "https://ghcr.io/acme/chat", a URL: write the image without http:// or https://',
+    ),
+    (
+        {"image": "ghcr.io/Acme/chat"},
+        'image is "ghcr.io/Acme/chat", not an image reference: '
+        "write registry/repository:tag or registry/repository@sha256:<64 hex>",
+    ),
+    (
+        {"image": "acme/chat@sha256:12"},
+        'image is "acme/chat@sha256:12", not an image reference: '
+        "write registry/repository:tag or registry/repository@sha256:<64 hex>",
+    ),
+    ({"imag": "x"}, 'imag is "x", an unknown field: did you mean image?'),
+    ({"port": 0}, "port is 0, below 1: use 1 or more"),
+    ({"port": 70000}, "port is 70000, above 65535: use 65535 or less"),
+    ({"port": "8000"}, 'port is "8000", not a whole number: write it without quotes and without a fraction'),
+    (
+        {"port": 8095},
+        "port is 8095, taken by the worker beside the model: let the model listen on another port",
+    ),
+    ({"command": "python"}, 'command is "python", not a list: write [value, …]'),
+    ({"args": [1]}, "args[0] is 1, not text: put it in quotes"),
+    ({"hardware": "a10"}, 'hardware.preset is "a10", not a preset: did you mean a10g?'),
+    (
+        {"hardware": "neuron-v9"},
+        'hardware.preset is "neuron-v9", not a preset: choose one of a100-40gb, a100-80gb, a10g, b200, b300, cpu, '
+        "cpu-small, h100, h200, l4, l40s, rtx-pro-6000, t4",
+    ),
+    ({"hardware": {"gpu": 1}}, "hardware.gpu is 1, an unknown field: did you mean gpus?"),
+    (
+        {"hardware": {"gpus": 0.5}},
+        "hardware.gpus is 0.5, not a whole number: write it without quotes and without a fraction",
+    ),
+    ({"hardware": {"cpu": 0}}, "hardware.cpu is 0, below 0.05: use 0.05 or more"),
+    ({"hardware": {"memory_mib": 1}}, "hardware.memory_mib is 1, below 64: use 64 or more"),
+    (
+        {"hardware": {"gpus": 4, "instance_types": ["g5.xlarge"]}},
+        'hardware.instance_types[0] is "g5.xlarge", a machine with 1 GPUs, fewer than gpus=4: take a larger one',
+    ),
+    (
+        {"hardware": {"cpu": 8, "instance_types": ["g5.xlarge"]}},
+        'hardware.instance_types[0] is "g5.xlarge", a machine with 4 vCPUs, fewer than cpu=8: lower cpu',
+    ),
+    (
+        {"hardware": {"memory_mib": 16384, "instance_types": ["g5.xlarge"]}},
+        'hardware.instance_types[0] is "g5.xlarge", a machine with 16 GiB, not more than memory_mib=16384: '
+        "lower memory_mib: the system needs some itself",
+    ),
+    (
+        {"hardware": {"shm_mib": 4096}},
+        "hardware.shm_mib is 4096, not below memory_mib=2048, which it counts towards: "
+        "lower it or raise memory_mib",
+    ),
+    ({"hardware": {"spot": "yes"}}, 'hardware.spot is "yes", neither true nor false: write True or False'),
+    (
+        {"scaling": {"min_replicas": 5, "max_replicas": 4}},
+        "scaling.min_replicas is 5, above max_replicas=4: lower it or raise max_replicas",
+    ),
+    ({"scaling": {"max_replicas": 0}}, "scaling.max_replicas is 0, below 1: use 1 or more"),
+    ({"scaling": {"timeout": 60}}, "scaling.timeout is 60, an unknown field: did you mean timeout_s?"),
+    ({"scaling": {"concurrency": 0}}, "scaling.concurrency is 0, below 1: use 1 or more"),
+    (
+        {"scaling": {"max_request_s": 50_000}},
+        "scaling.max_request_s is 50000, above 43200: use 43200 or less",
+    ),
+    (
+        {"scaling": {"startup_budget_s": 900}},
+        "scaling.startup_budget_s is 900, not below max_request_s=900, so the waking request may pass its deadline "
+        "first: lower it, raise max_request_s, or keep a replica with min_replicas=1",
+    ),
+    (
+        {"scaling": {"max_replicas": 1000, "concurrency": 100}},
+        "scaling.concurrency is 100, 100000 at once with max_replicas=1000, above a queue's 10000: "
+        "lower one of them, or declare several endpoints",
+    ),
+    ({"scaling": 3}, 'scaling is 3, not a mapping: write {"field": value}'),
+    ({"visibility": "publik"}, 'visibility is "publik", not one of the choices: did you mean public?'),
+    ({"state": "off"}, 'state is "off", not one of the choices: choose one of active, paused'),
+    ({"rollout": "blue"}, 'rollout is "blue", not one of the choices: choose one of surge, swap'),
+    ({"registry_credentials": {}}, "registry_credentials.secret is missing, required: declare it"),
+    (
+        {"registry_credentials": {"secret": "a b"}},
+        'registry_credentials.secret is "a b", not the name of a Secrets Manager secret: '
+        "use its name or ARN: letters, digits and /_+=.@:-",
+    ),
+    (
+        {"registry_credentials": {"secret": "a", "registry": "https://ghcr.io"}},
+        'registry_credentials.registry is "https://ghcr.io", a URL: write the host alone, such as ghcr.io',
+    ),
+    (
+        {"registry_credentials": {"secret": "a", "registry": "GHCR.io"}},
+        'registry_credentials.registry is "GHCR.io", not a registry\'s host: '
+        "write host or host:port in lower case, such as ghcr.io",
+    ),
+    (
+        {"secrets": {"DB_URL": {}}},
+        "secrets.DB_URL.secret is missing, and no value is given: name a secret of Secrets Manager",
+    ),
+    (
+        {"secrets": {"DB-URL": {"secret": "a"}}},
+        "secrets.DB-URL is (hidden), not the name of a variable: use letters, digits and _, not starting with a digit",
+    ),
+    (
+        {"secrets": {"CERT": {"secret": "a", "file": "cert.pem"}}},
+        "secrets.CERT.file is (hidden), not an absolute path: start it with /",
+    ),
+    (
+        {"secrets": {"CERT": {"secret": "a", "file": "/tmp"}}},
+        'secrets.CERT.file is "/tmp", always writable: choose another path',
+    ),
+    (
+        {"secrets": {"A": {"secret": "a"}}, "env": {"A": "b"}},
+        "secrets.A is (hidden), declared in env as well: remove one of them",
+    ),
+    (
+        {"env": {"HF_TOKEN": "hf_abc"}},
+        "env.HF_TOKEN is (hidden), what looks like a secret in plain text, readable in state, diffs and cluster: "
+        'move it to secrets: {"HF_TOKEN": {"secret": "<name in Secrets Manager>"}}',
+    ),
+    (
+        {"env": {"DSN": "postgres://user:pass@db/x"}},
+        "env.DSN is (hidden), what looks like a secret in plain text, readable in state, diffs and cluster: "
+        'move it to secrets: {"DSN": {"secret": "<name in Secrets Manager>"}}',
+    ),
+    (
+        {"env": {"MODEL": "AKIAABCDEFGHIJKLMNOP"}},
+        "env.MODEL is (hidden), what looks like a secret in plain text, readable in state, diffs and cluster: "
+        'move it to secrets: {"MODEL": {"secret": "<name in Secrets Manager>"}}',
+    ),
+    ({"env": {"THREADS": 4}}, "env.THREADS is (hidden), not text: put it in quotes"),
+    (
+        {"env": {"HOLDFAST_DOCUMENT": "x"}},
+        "env.HOLDFAST_DOCUMENT is (hidden), reserved for the worker: choose a name without the prefix HOLDFAST_",
+    ),
+    ({"health_check_path": "health"}, 'health_check_path is "health", not a route: start it with /'),
+    ({"health_check_path": "/a b"}, 'health_check_path is "/a b", not a route: write it without spaces'),
+    ({"cache": {"path": "/tmp"}}, 'cache.path is "/tmp", always writable: choose another path'),
+    ({"cache": {"path": "/"}}, 'cache.path is "/", the whole file system: name a directory below it'),
+    ({"cache": {}}, "cache.path is missing, required: declare it"),
+    (
+        {"cache": {"path": "/w"}, "writable_paths": ["/w"]},
+        'cache.path is "/w", also writable_paths[0]: choose another path',
+    ),
+    ({"rate_limit": {"requests": 0, "window_s": 60}}, "rate_limit.requests is 0, below 1: use 1 or more"),
+    ({"rate_limit": {"requests": 15}}, "rate_limit.window_s is missing, required: declare it"),
+    (
+        {"tokens": ["hf_abcd_" + "x" * 43]},
+        "tokens[0] is (hidden), a token itself, not its hash: `holdfast token hash` prints what to declare",
+    ),
+    (
+        {"tokens": ["secret"]},
+        "tokens[0] is (hidden), not of the form sha256:<id>:<64 hex digits>, as `holdfast token new` prints: "
+        "paste the line that `holdfast token new` prints",
+    ),
+    ({"tokens": [TOKEN, TOKEN]}, "tokens[1] is (hidden), a second token with id abcd: remove one of them"),
+    (
+        {"tokens": [TOKEN], "visibility": "public"},
+        'visibility is "public", which needs no tokens, yet some are declared: remove tokens or make it private',
+    ),
+    (
+        {"contract": [{"name": "a", "body_json": {}, "body_base64": "e30="}]},
+        'contract[0].body_base64 is "e30=", beside body_json: declare one of them',
+    ),
+    (
+        {"contract": [{"name": "a"}, {"name": "a"}]},
+        'contract[1].name is "a", used twice: give each example its own name',
+    ),
+    (
+        {"contract": [{"name": "a", "timeout_s": 700}]},
+        "contract is 700 s in all, above scaling.startup_budget_s=600, the time to get ready: "
+        "lower the examples' timeout_s or raise startup_budget_s",
+    ),
+    (
+        {"contract": [{"name": "a", "expect_status": 99}]},
+        "contract[0].expect_status is 99, below 100: use 100 or more",
+    ),
+    ({"egress": "all"}, 'egress is "all", not one of the choices: choose one of internet, none'),
+    ({"user": -1}, "user is -1, below 0: use 0 or more"),
+    ({"description": "x" * 501}, f'description is "{"x" * 58}…, longer than 500 characters: shorten it'),
+    (
+        {"labels": {"holdfast.dev/endpoint": "x"}},
+        "labels is {'holdfast.dev/endpoint': 'x'}, label holdfast.dev/endpoint is set by the components: "
+        "choose another prefix",
+    ),
+    (
+        {"transforms": {"deploy": {}}},
+        'transforms.deploy is "deploy", not a child of an endpoint: did you mean deployment?',
+    ),
+]
+
+
+def _problems(name: str, args: dict[str, Any]) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        parse_endpoint(name, args, catalogue())
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(("args", "expected"), WRONG, ids=[text.partition(" is ")[0] for _, text in WRONG])
+def test_a_wrong_spec_is_told_with_path_value_rule_and_remedy(args: dict[str, Any], expected: str) -> None:
+    assert _problems("chat", {"image": IMAGE, **args}) == [expected]
+
+
+@pytest.mark.parametrize(("name", "expected"), NAME)
+def test_a_wrong_name_is_told_before_kubernetes_refuses_it(name: str, expected: str) -> None:
+    assert _problems(name, {"image": IMAGE}) == [expected]
+
+
+def test_all_problems_of_a_spec_are_told_at_once() -> None:
+    found = _problems(
+        "Chat",
+        {
+            "image": "x y",
+            "port": 8095,
+            "scaling": {"min_replicas": 3, "max_replicas": 2, "concurrency": -1},
+            "env": {"bad-name": "1", "API_KEY": "abc"},
+        },
+    )
+    paths = [text.partition(" is ")[0] for text in found]
+    assert sorted(paths) == sorted(
+        [
+            "name",
+            "image",
+            "scaling.concurrency",
+            "env.bad-name",
+            "scaling.min_replicas",
+            "port",
+            "env.API_KEY",
+        ]
+    )
+
+
+def test_an_error_names_the_endpoint_and_counts_its_problems() -> None:
+    with pytest.raises(SpecError, match=r'^endpoint "chat" has 1 problem:\n  port is 0, below 1'):
+        parse_endpoint("chat", {"image": IMAGE, "port": 0}, catalogue())
+
+
+def test_a_value_that_may_be_a_secret_is_never_repeated() -> None:
+    found = "\n".join(
+        _problems("chat", {"image": IMAGE, "env": {"API_KEY": "hunter2"}, "tokens": ["hf_hunter2"]})
+    )
+    assert "hunter2" not in found
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{"MAX_TOKENS": "4096"}, {"TOKENIZER": "llama"}, {"TOKEN_URL": "https://x/y"}, {"API_KEY": ""}],
+)
+def test_a_setting_that_only_sounds_like_a_secret_is_allowed(env: dict[str, str]) -> None:
+    assert parse_endpoint("chat", {"image": IMAGE, "env": env}, catalogue()).env == env
+
+
+def test_whole_numbers_of_other_languages_arrive_as_floats_and_are_taken() -> None:
+    spec = parse_endpoint(
+        "chat", {"image": IMAGE, "port": 9000.0, "scaling": {"max_replicas": 3.0}}, catalogue()
+    )
+    assert (spec.port, spec.scaling.max_replicas) == (9000, 3)
