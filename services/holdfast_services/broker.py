@@ -143,12 +143,17 @@ class Broker:
         self._on_reconnect: list[Callable[[], None]] = []
 
     @classmethod
-    async def connect(cls, url: str, name: str) -> Broker:
-        """Connect, trying until it works. `url`: one or several, separated by commas."""
+    async def connect(
+        cls, url: str, name: str, *, user: str | None = None, password: str | None = None
+    ) -> Broker:
+        """Connect, trying until it works. `url`: one or several, separated by commas. `user` and `password`:
+        None for a broker without authentication."""
         client = Client()
         holder: list[Broker] = []
+        told: set[str] = set()
 
         async def reconnected() -> None:
+            told.clear()
             _log.info("broker connected again")
             for broker in holder:
                 for callback in broker._on_reconnect:
@@ -158,13 +163,18 @@ class Broker:
             _log.warning("broker connection lost")
 
         async def failed(error: Exception) -> None:
-            _log.debug("broker error", error=repr(error))
+            # The client tries again four times a second: the same error is told once until it works again.
+            text = repr(error)
+            (_log.debug if text in told else _log.warning)("broker error", error=text)
+            told.add(text)
 
         while True:
             try:
                 await client.connect(
                     url.split(","),
                     name=name,
+                    user=user,
+                    password=password,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, a float works
                     connect_timeout=3,

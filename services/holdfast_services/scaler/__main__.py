@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -32,7 +33,12 @@ def main() -> int:
     except ValueError as error:
         print(f"scaler: {error}", file=sys.stderr)
         return 2
-    asyncio.run(run(lambda: Broker.connect(url, "holdfast-scaler"), documents, listen))
+
+    async def connect() -> Broker:
+        user, password = env.get(names.ENV_NATS_USER), env.get(names.ENV_NATS_PASSWORD)
+        return await Broker.connect(url, f"scaler-{socket.gethostname()}", user=user, password=password)
+
+    asyncio.run(run(connect, documents, listen))
     return 0
 
 

@@ -210,7 +210,7 @@ class World:
             temporary.write_text(document.to_json())
             temporary.rename(temporary.with_suffix(".json"))
 
-    async def scaler(self, *, ready: bool = True) -> Scaler:
+    async def scaler(self, *, ready: bool = True, **environment: str) -> Scaler:
         """Start a scaler."""
         grpc_port, http_port = free_port(), free_port()
         env = {
@@ -219,6 +219,7 @@ class World:
             names.ENV_BIND: "127.0.0.1",
             names.ENV_PORT: str(grpc_port),
             names.ENV_INTERNAL_PORT: str(http_port),
+            **environment,
         }
         log = self.folder / f"scaler{len(self.scalers)}.log"
         process = Process([sys.executable, "-m", "holdfast_services.scaler"], log, env)
@@ -262,12 +263,22 @@ def nats_server() -> Path:
     return builds.ensure(default_paths().cache, Progress(), ["nats"])["nats"].binaries["nats-server"]
 
 
-@pytest.fixture
-def nats(nats_server: Path, tmp_path: Path) -> Iterator[Nats]:
-    """A running broker."""
+@contextlib.contextmanager
+def running_nats(program: Path, folder: Path, *options: str) -> Iterator[Nats]:
+    """A broker that keeps its data in `folder`."""
     port = free_port()
-    argv = [str(nats_server), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(tmp_path / "jetstream")]
-    server = Nats(Process(argv, tmp_path / "nats.log"), port)
+    argv = [
+        str(program),
+        "-a",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-js",
+        "-sd",
+        str(folder / "jetstream"),
+        *options,
+    ]
+    server = Nats(Process(argv, folder / "nats.log"), port)
     server.start()
     try:
         yield server
@@ -275,13 +286,13 @@ def nats(nats_server: Path, tmp_path: Path) -> Iterator[Nats]:
         server.process.kill()
 
 
-@pytest.fixture
-async def world(nats: Nats, tmp_path: Path) -> AsyncIterator[World]:
+@contextlib.asynccontextmanager
+async def made_world(nats: Nats, folder: Path, **login: str) -> AsyncIterator[World]:
     """A broker with its buckets, and no scaler yet."""
-    (tmp_path / "documents").mkdir()
-    broker = await Broker.connect(nats.url, "test")
+    (folder / "documents").mkdir()
+    broker = await Broker.connect(nats.url, "test", **login)
     await broker.ensure_buckets(1)
-    world = World(nats, tmp_path, broker)
+    world = World(nats, folder, broker)
     try:
         yield world
     finally:
@@ -290,6 +301,24 @@ async def world(nats: Nats, tmp_path: Path) -> AsyncIterator[World]:
         for channel in world.channels:
             await channel.close(None)
         await broker.close()
+
+
+@pytest.fixture
+async def world(nats_server: Path, tmp_path: Path) -> AsyncIterator[World]:
+    """Everything but scalers."""
+    with running_nats(nats_server, tmp_path) as nats:
+        async with made_world(nats, tmp_path) as world:
+            yield world
+
+
+@pytest.fixture
+async def locked_world(nats_server: Path, tmp_path: Path) -> AsyncIterator[World]:
+    """The same with a broker that wants a password."""
+    settings = tmp_path / "nats.conf"
+    settings.write_text('authorization { users: [ { user: "system", password: "right" } ] }')
+    with running_nats(nats_server, tmp_path, "-c", str(settings)) as nats:
+        async with made_world(nats, tmp_path, user="system", password="right") as world:
+            yield world
 
 
 @pytest.fixture

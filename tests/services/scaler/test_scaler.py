@@ -188,6 +188,15 @@ async def test_sigterm_ends_streams_cleanly_and_the_process_in_time(world: Any, 
     assert "Traceback" not in scaler.process.log.read_text()
 
 
+async def test_a_stream_that_its_client_leaves_is_forgotten(world: Any, document: Any) -> None:
+    await world.declare(document())
+    scaler = await world.scaler()
+    stream = world.keda(scaler).stream("chat")
+    await until(lambda: scaler.figure("holdfast_scaler_streams ") == 1, "the stream is open")
+    await stream.close()
+    await until(lambda: scaler.figure("holdfast_scaler_streams ") == 0, "the stream is closed")
+
+
 async def test_a_killed_broker_gives_errors_and_never_a_zero_and_recovers(world: Any, document: Any) -> None:
     await world.declare(document("busy", timeout_s=2), document("idle", timeout_s=2))
     scaler = await world.scaler()
@@ -297,6 +306,21 @@ async def test_two_scalers_tell_the_same_and_one_may_be_killed(world: Any, docum
     assert await kedas[1].is_active("chat")
     assert await kedas[1].metric("chat", "0") == 1
     await streams[1].close()
+
+
+@pytest.mark.parametrize(("password", "enters"), [("right", True), ("wrong", False)])
+async def test_the_broker_s_password_is_taken_from_the_environment(
+    locked_world: Any, password: str, enters: bool
+) -> None:
+    scaler = await locked_world.scaler(
+        ready=False, HOLDFAST_NATS_USER="system", HOLDFAST_NATS_PASSWORD=password
+    )
+    if enters:
+        await until(lambda: scaler.get("/readyz")[0] == 200, "the scaler is ready")
+    else:
+        await until(lambda: "authorization" in scaler.process.log.read_text().lower(), "the scaler was refused")
+        assert scaler.get("/readyz")[0] == 503
+    assert password not in scaler.process.log.read_text()
 
 
 @pytest.mark.parametrize(
