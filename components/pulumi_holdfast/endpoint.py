@@ -8,6 +8,7 @@ import pulumi
 
 from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract
+from pulumi_holdfast.errors import explained
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.plan.endpoint import plan_endpoint
@@ -138,7 +139,8 @@ class Endpoint(pulumi.ComponentResource):
     def __init__(self, name: str, args: EndpointArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:  # noqa: UP045
         super().__init__("holdfast:index:Endpoint", name, {}, opts)
         platform = _platform(args)
-        self.spec = _spec(name, args, platform)
+        with explained():
+            self.spec = _spec(name, args, platform)
         """What was declared, with every default filled in."""
         image = args.get("image")
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}

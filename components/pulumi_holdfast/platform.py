@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from holdfast_contract.platform import PLATFORM_OUTPUT, PLATFORM_VERSION, PlatformContract
 
 
-class PlatformError(ValueError):
+class PlatformError(ValueError, pulumi.RunError):
     """A platform that this version cannot use; says which, why and what to do."""
 
 

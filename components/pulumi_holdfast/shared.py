@@ -9,6 +9,7 @@ from typing import Any, Final, NotRequired, TypedDict
 import pulumi
 
 from holdfast_contract.platform import PlatformKind
+from pulumi_holdfast.errors import DeclarationError, explained
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan.system.shared import plan_shared, platform_of
 from pulumi_holdfast.spec.problems import Problem, SpecError
@@ -108,7 +109,8 @@ class SharedStack(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: SharedStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("holdfast:index:SharedStack", name, {}, opts)
-        self.spec = _spec(name, args)
+        with explained():
+            self.spec = _spec(name, args)
         """What was declared, with every default filled in."""
         base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
         creation = Creation(name, self, {**_passwords(name, args["broker_secret"]), "base_url": base_url})
@@ -169,5 +171,5 @@ def _passwords(name: str, secret: pulumi.Input[str]) -> dict[str, pulumi.Output[
 def _long_enough(name: str, secret: str) -> str:
     if len(secret) < MIN_SECRET_CHARS:
         problem = _secret_problem("(hidden)", f"shorter than {MIN_SECRET_CHARS} characters")
-        raise SpecError(f'shared stack "{name}"', [problem])
+        raise DeclarationError(f'shared stack "{name}"', [problem])
     return secret
