@@ -11,7 +11,6 @@ import inspect
 import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Final
@@ -39,8 +38,7 @@ REMOVED: Final = (
 
 def ensure_base(paths: Paths, progress: Progress) -> Path:
     """The base image as an OCI archive in the cache; made at first use (about 100 s)."""
-    recipe = inspect.getsource(sys.modules[__name__]) + inspect.getsource(oci)
-    archive = paths.cache / "images" / f"python-3.11-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}.tar"
+    archive = paths.cache / "images" / f"python-3.11-{recipe_hash()}.tar"
     if archive.is_file():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
@@ -55,6 +53,15 @@ def ensure_base(paths: Paths, progress: Progress) -> Path:
         if outdated != archive:
             outdated.unlink()
     return archive
+
+
+def recipe_hash() -> str:
+    """Twelve hex digits that change when what is in the base image may change."""
+    parts = (_bootstrap, _make_like_official, _wrap, oci.write_oci_archive)
+    recipe = repr((BASE_NAME, RELEASE, PACKAGES, REMOVED)) + "".join(
+        inspect.getsource(part) for part in parts
+    )
+    return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
 def _bootstrap(root: Path) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 import yaml
 
 from holdfast_sandbox import buildah, oci, registry
-from holdfast_sandbox.base import ensure_base
+from holdfast_sandbox.base import ensure_base, recipe_hash
 from holdfast_sandbox.builds import Built
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.node import PAUSE_IMAGE, ctr
@@ -210,8 +210,8 @@ def _write(file: Path, content: Mapping[str, str]) -> None:
 
 
 def content_hash(image: ProjectImage) -> str:
-    """Twelve hex digits that change when any file that the image is made from does."""
-    digest = hashlib.sha256()
+    """Twelve hex digits that change when any file that the image is made from does, or its base."""
+    digest = hashlib.sha256(recipe_hash().encode())
     for top in image.inputs:
         for file in sorted(top.rglob("*")) if top.is_dir() else [top]:
             if IGNORED.isdisjoint(file.parts) and file.is_file():
