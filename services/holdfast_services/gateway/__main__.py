@@ -23,6 +23,8 @@ from holdfast_services.documents import DirectoryDocuments, DocumentSource, Kube
 from holdfast_services.gateway.activity import Activity
 from holdfast_services.gateway.app import InternalApp, PublicApp
 from holdfast_services.gateway.catalog import Catalog
+from holdfast_services.gateway.cluster import ClusterReplicas
+from holdfast_services.gateway.coldstart import ColdStarts
 from holdfast_services.gateway.core.estimate import ServiceTimes
 from holdfast_services.gateway.core.ratelimit import RateLimiter
 from holdfast_services.gateway.core.refusal import Refusal
@@ -145,7 +147,6 @@ async def run(settings: Settings) -> None:
         )
         stack.push_async_callback(broker.close)
         source: DocumentSource
-        replicas: ReplicaView = NoReplicaView()
         cluster = None if settings.documents_dir else Cluster.from_pod()
         if settings.documents_dir:
             source = DirectoryDocuments(Path(settings.documents_dir))
@@ -157,6 +158,12 @@ async def run(settings: Settings) -> None:
         catalog = Catalog(source, broker, replicas=settings.nats_replicas)
         broker.on_reconnect(catalog.recheck)
         held = HeldRequests()
+        watched = (
+            ClusterReplicas(cluster, settings.namespace, lambda: catalog.documents, held.endpoints)
+            if cluster is not None
+            else None
+        )
+        replicas: ReplicaView = watched or NoReplicaView()
         reply_base = f"http://{_host(settings.pod_ip)}:{settings.internal_port}"
         signer = ReplySigner(reply_base)
         parts = Parts(
@@ -175,6 +182,10 @@ async def run(settings: Settings) -> None:
         metrics = Metrics()
         pages = Pages(parts, settings.base_url, settings.domain)
         server = Server(parts)
+        server.on_answered.append(metrics.answered)
+        server.on_answered.append(ColdStarts(parts, pages, metrics).answered)
+        catalog.on_removed(server.endpoint_removed)
+        catalog.on_removed(metrics.forget)
         public = _listener(PublicApp(parts, server, pages, metrics, settings.domain), settings, settings.port)
         internal = _listener(
             InternalApp(parts, Replies(held, signer, broker), pages, metrics),
@@ -183,6 +194,9 @@ async def run(settings: Settings) -> None:
         )
         async with asyncio.TaskGroup() as tasks:
             watching = [tasks.create_task(catalog.run()), tasks.create_task(parts.activity.run())]
+            if watched is not None:
+                watched.on_failure(server.activation_failed)
+                watching.append(tasks.create_task(watched.run()))
             serving = [tasks.create_task(internal.serve()), tasks.create_task(public.serve())]
             await stop.wait()
             await _drain(parts, pages, public, internal, serving, settings)

@@ -96,6 +96,8 @@ class Server:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._abandoned: set[tuple[str, str]] = set()
+        self.on_answered: list[Callable[[Held], None]] = []
+        """Called when an answer begins."""
         parts.broker.on_reconnect(lambda: parts.spawn(self._withdraw_abandoned()))
 
     # --- before the queue ---------------------------------------------------------------------------------
@@ -264,6 +266,7 @@ class Server:
             result=loop.create_future(),
             cold=counts is not None and counts.ready == 0,
             extra_headers=admitted.limit_headers,
+            on_committed=self.on_answered,
         )
         parts.held.add(held)  # before it is queued: a quick answer may come before the acknowledgement
         timer = watcher = None
@@ -300,6 +303,19 @@ class Server:
         if asked is not None and asked.isdigit():
             return float(min(int(asked), 300))
         return float(admitted.document.sse_keepalive_s)
+
+    def activation_failed(self, endpoint: str, detail: str) -> None:
+        """No replica of the endpoint can start: whoever waits for one is told why. Who is being served is not."""
+        for held in self._parts.held.of(endpoint):
+            if not held.running and not held.committed:
+                held.finish(activation_refusal(detail))
+
+    def endpoint_removed(self, endpoint: str) -> None:
+        """The endpoint was taken away: nobody will answer those who wait."""
+        self._parts.times.forget(endpoint)
+        for held in self._parts.held.of(endpoint):
+            if not held.running and not held.committed:
+                held.finish(Refusal(problems.UNKNOWN_ENDPOINT, f"endpoint {endpoint} was removed meanwhile"))
 
     # --- taking back --------------------------------------------------------------------------------------
     async def withdraw(self, endpoint: str, request_id: str, sequence: int) -> None:

@@ -314,6 +314,24 @@ class Plane:
         depth = await self.broker.depth(endpoint)
         return (0, 0) if depth is None else (depth.waiting, depth.running)
 
+    async def until_depth(self, waiting: int, running: int, endpoint: str = "demo") -> None:
+        """Wait until exactly this many requests wait and run."""
+
+        async def reached() -> bool:
+            return await self.depth(endpoint) == (waiting, running)
+
+        await until(reached, f"{waiting} waiting and {running} running of {endpoint}")
+
+    async def until_true(
+        self, condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S
+    ) -> None:
+        """Wait until the condition holds."""
+
+        async def holds() -> Any:
+            return condition()
+
+        await until(holds, what, deadline_s=deadline_s)
+
     async def empty(self, endpoint: str = "demo") -> bool:
         return await self.depth(endpoint) == (0, 0)
 

@@ -34,14 +34,6 @@ async def ask(
         return answer.status, answer.headers, await answer.read()
 
 
-async def until_depth(plane: Plane, waiting: int, running: int, endpoint: str = "demo") -> None:
-    ends = time.monotonic() + 15
-    while await plane.depth(endpoint) != (waiting, running):
-        if time.monotonic() > ends:
-            pytest.fail(f"depth is {await plane.depth(endpoint)}, not {(waiting, running)}, after 15 s")
-        await asyncio.sleep(0.01)
-
-
 async def test_a_request_at_zero_replicas_is_held_and_answered_by_the_first_replica(plane: Plane) -> None:
     plane.document()
     gateway = await plane.gateway()
@@ -53,7 +45,8 @@ async def test_a_request_at_zero_replicas_is_held_and_answered_by_the_first_repl
     await plane.broker.subscribe("wake.*", on_wake)
     await plane.broker.client.flush()
     asked = asyncio.create_task(ask(plane, gateway.endpoint("demo", "/v1/x?a=1"), data=b"hello"))
-    await until_depth(plane, 1, 0)
+    await plane.until_depth(1, 0)
+    await plane.until_true(lambda: woken, "the wake")
     assert woken == ["wake.demo"]
     await plane.replica()
     status, headers, raw = await asked
@@ -66,7 +59,7 @@ async def test_a_request_at_zero_replicas_is_held_and_answered_by_the_first_repl
     assert float(headers["x-queue-s"]) > 0.1
     assert 0 <= float(headers["x-model-s"]) < 1
     assert "authorization" not in body["headers"]
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
 
 
 async def test_tokens_are_asked_for_unless_the_endpoint_is_public(plane: Plane) -> None:
@@ -108,14 +101,14 @@ async def test_a_full_queue_is_429_with_retry_after_and_frees_when_callers_leave
     plane.document(max_replicas=1, max_queue=2)
     gateway = await plane.gateway()
     held = [asyncio.create_task(ask(plane, gateway.endpoint("demo"))) for _ in range(3)]
-    await until_depth(plane, 3, 0)
+    await plane.until_depth(3, 0)
     status, headers, raw = await ask(plane, gateway.endpoint("demo"))
     assert (status, headers["x-should-retry"]) == (429, "true")
     assert json.loads(raw)["detail"] == "3 requests of endpoint demo wait or run"
     assert 1 <= int(headers["retry-after"]) <= 120
     for task in held:
         task.cancel()
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
     replica = await plane.replica()
     assert (await ask(plane, gateway.endpoint("demo")))[0] == 200
     assert len(replica.begun()) == 1, "a request whose caller left was executed"
@@ -126,7 +119,7 @@ async def test_a_caller_who_leaves_a_running_request_aborts_it_within_a_second(p
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="20000")
     asked = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
-    await until_depth(plane, 0, 1)
+    await plane.until_depth(0, 1)
     await replica.until_begun(1)
     asked.cancel()
     left = time.monotonic()
@@ -134,7 +127,7 @@ async def test_a_caller_who_leaves_a_running_request_aborts_it_within_a_second(p
         assert time.monotonic() - left < 1.0
         await asyncio.sleep(0.01)
     assert replica.executions()[1]["outcome"] == "canceled"
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
 
 
 async def test_a_stream_arrives_piece_by_piece(plane: Plane) -> None:
@@ -185,7 +178,7 @@ async def test_a_deadline_that_passes_in_the_queue_is_504_and_nothing_is_execute
     assert 0.4 < time.monotonic() - began < 2
     assert headers["x-should-retry"] == "false"
     assert json.loads(raw)["detail"].endswith("no replica took it")
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
     replica = await plane.replica()
     assert (await ask(plane, gateway.endpoint("demo")))[0] == 200
     assert len(replica.begun()) == 1
@@ -201,7 +194,7 @@ async def test_a_deadline_that_passes_while_running_is_504_and_stops_the_model(p
     while [entry["event"] for entry in replica.executions()] != ["begin", "end"]:
         assert time.monotonic() - left < 1.5
         await asyncio.sleep(0.01)
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
 
 
 async def test_a_model_that_takes_longer_than_its_maximum_is_stopped(plane: Plane) -> None:
@@ -210,7 +203,7 @@ async def test_a_model_that_takes_longer_than_its_maximum_is_stopped(plane: Plan
     await plane.replica(STANDIN_DELAY_MS="20000")
     status, _, _ = await ask(plane, gateway.endpoint("demo"))
     assert status == 504
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
 
 
 async def test_a_paused_endpoint_is_503_and_a_missing_one_404_as_soon_as_it_is_declared_so(
@@ -269,7 +262,7 @@ async def test_what_breaks_the_model_every_time_is_tried_three_times_and_is_502(
     assert (status, headers["x-should-retry"], headers["x-attempt"]) == (502, "false", "3")
     assert "on attempt 3 of 3" in json.loads(raw)["detail"]
     assert [entry["attempt"] for entry in replica.begun()] == ["1", "2", "3"]
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
 
 
 async def test_an_answer_that_breaks_off_is_never_a_clean_end(plane: Plane) -> None:
@@ -281,7 +274,7 @@ async def test_an_answer_that_breaks_off_is_never_a_clean_end(plane: Plane) -> N
         await ask(plane, gateway.endpoint("demo"), headers=headers)
     with pytest.raises(aiohttp.ClientPayloadError):
         await ask(plane, gateway.endpoint("demo"), headers={**headers, "x-stream-kind": "sse"})
-    await until_depth(plane, 0, 0)
+    await plane.until_depth(0, 0)
     assert len(replica.begun()) == 2, "an answer that had begun was started again"
 
 
@@ -323,9 +316,9 @@ async def test_a_broker_that_is_down_is_503_and_comes_back_without_a_restart(pla
 async def test_a_gateway_that_is_terminated_serves_who_it_holds_and_takes_nobody_new(plane: Plane) -> None:
     plane.document()
     gateway = await plane.gateway()
-    await plane.replica(STANDIN_DELAY_MS="1500")
+    await plane.replica(STANDIN_DELAY_MS="3000")
     asked = [asyncio.create_task(ask(plane, gateway.endpoint("demo"))) for _ in range(2)]
-    await until_depth(plane, 1, 1)
+    await plane.until_depth(1, 1)
     gateway.signal(signal.SIGTERM)
     ends = time.monotonic() + 10
     while True:
@@ -344,13 +337,13 @@ async def test_a_gateway_that_is_terminated_serves_who_it_holds_and_takes_nobody
 async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(plane: Plane) -> None:
     plane.document()
     gateway = await plane.gateway()
-    replica = await plane.replica(STANDIN_DELAY_MS="1000")
+    replica = await plane.replica(STANDIN_DELAY_MS="4000")
     first = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
-    await until_depth(plane, 0, 1)
+    await plane.until_depth(0, 1)
     await replica.until_begun(1)
     assert (replica.state_dir / "busy").exists()
     second = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
-    await until_depth(plane, 1, 1)
+    await plane.until_depth(1, 1)
     async with plane.http.get(f"{replica.worker_url}/drain") as drained:
         assert drained.status == 200
     assert not (replica.state_dir / "busy").exists()
@@ -370,7 +363,7 @@ async def test_a_worker_without_time_gives_its_request_to_another(plane: Plane) 
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="20000", worker_env={names.ENV_DRAIN_S: "0.5"})
     asked = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
-    await until_depth(plane, 0, 1)
+    await plane.until_depth(0, 1)
     replica.worker.signal(signal.SIGTERM)
     await asyncio.to_thread(replica.worker.popen.wait, 10)
     other = await plane.replica()
