@@ -152,6 +152,22 @@ async def test_the_clients_timeout_takes_the_request_back(plane: Any, connect: C
     assert len(replica.begun()) <= 1
 
 
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_trickling_answer_does_not_outlive_the_timeout(
+    threads: bool, plane: Any, connect: Connect
+) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    await plane.replica()
+    client = connect(gateway.url, threads=threads)
+    how = {"headers": {"x-stream-chunks": "400", "x-size": "1", "x-chunk-interval-ms": "50"}, "timeout": 1.0}
+    began = time.monotonic()
+    call = asyncio.to_thread(client.infer, "demo", **how) if threads else client.infer("demo", **how)
+    with pytest.raises(holdfast_client.APITimeoutError, match="within 1 s"):
+        await call
+    assert time.monotonic() - began < 4, "20 s of trickle were read to the end"
+
+
 async def test_a_gateway_that_comes_back_answers_the_same_call(plane: Any, connect: Connect) -> None:
     plane.document()
     gateway = await plane.gateway()
