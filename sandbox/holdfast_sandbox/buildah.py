@@ -98,6 +98,9 @@ def _buildah(
 ) -> subprocess.CompletedProcess[str]:
     command = ["buildah", "--root", str(paths.cache / f"buildah-{driver}")]
     command += ["--runroot", str(paths.run / f"buildah-{driver}"), "--storage-driver", driver]
+    if driver == "overlay":
+        # Else the storage is left mounted upon itself, which nobody but a reboot would undo.
+        command += ["--storage-opt", "overlay.skip_mount_home=true"]
     environment = os.environ | {
         # No namespaces or cgroups of their own: works inside a container as well.
         "BUILDAH_ISOLATION": "chroot",

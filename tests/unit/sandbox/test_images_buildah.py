@@ -137,3 +137,10 @@ def test_a_failing_build_is_told_with_the_end_of_its_output(
     with pytest.raises(SandboxError) as failure:
         buildah.build(paths, tmp_path / "Dockerfile", tmp_path, "r.test/a:1")
     assert str(failure.value) == "buildah bud failed:\nstep 1\nno such thing"
+
+
+def test_the_storage_is_not_left_mounted(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded = _record(monkeypatch, Recorded())
+    buildah.run(paths, "images")
+    command = recorded.commands[-1]
+    assert command[command.index("--storage-opt") + 1] == "overlay.skip_mount_home=true"
