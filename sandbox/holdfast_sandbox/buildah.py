@@ -60,6 +60,7 @@ def ensure_base_in_storage(paths: Paths, archive: Path) -> None:
         identity = run(paths, "pull", *options, f"oci-archive:{archive}").splitlines()[-1]
     for name in (BASE_NAME, marker):
         run(paths, "tag", identity, name)
+    forget_others(paths, marker)
 
 
 def forget_others(paths: Paths, tag: str) -> None:
@@ -141,9 +142,9 @@ def pip_configuration(environ: Mapping[str, str], files: Mapping[str, str], *, c
     result.read_dict(
         {"global": {**merged, "disable-pip-version-check": "true", "root-user-action": "ignore"}}
     )
-    text = io.StringIO()
-    result.write(text)
-    return text.getvalue()
+    written = io.StringIO()
+    result.write(written)
+    return written.getvalue()
 
 
 def _pip_mounts(scratch: Path) -> Iterator[str]:
