@@ -1,0 +1,36 @@
+// One endpoint: how it does, and trying it.
+import * as api from "./api.js";
+import { copyButton, fill, h } from "./dom.js";
+import { markdown } from "./markdown.js";
+import { chips, statusPanel } from "./status.js";
+import { tryIt } from "./tryit.js";
+import { problemNotice, watch } from "./watch.js";
+
+export async function endpointView(name) {
+  const first = await api.endpoint(name);
+  const template = first.template ? await api.template(first.template.name).catch(() => null) : null;
+  const status = statusPanel();
+  status.show(first);
+  const trouble = h("div");
+  const form = tryIt(first, template, (seen) => status.show(seen));
+  const url = new URL(first.url || `/e/${name}`, location.origin).href;
+  const end = watch(async () => {
+    try {
+      status.show(await api.endpoint(name));
+      fill(trouble);
+    } catch (error) {
+      if (!trouble.childElementCount) fill(trouble, problemNotice(error));
+    }
+  });
+  return {
+    title: name,
+    element: h("div", {},
+      h("p", { class: "crumb" }, h("a", { href: "#/" }, "Endpoints")),
+      h("h1", { tabindex: "-1" }, name), chips(first),
+      first.description ? h("p", {}, first.description) : null,
+      h("p", { class: "row" }, h("code", { class: "url" }, url), copyButton(() => url, "Copy URL")),
+      trouble, status.element, form.element,
+      template?.model_card ? h("details", { class: "model-card" }, h("summary", {}, "Model card"), markdown(template.model_card, 2)) : null),
+    stop() { end(); form.stop(); },
+  };
+}
