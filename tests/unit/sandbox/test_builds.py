@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast_sandbox import builds
+from holdfast_sandbox.errors import SandboxError
+from holdfast_sandbox.progress import Progress
+
+TOOL = builds.Recipe(
+    name="pause", version="1", packages=(".",), binaries=(("pause", "pause"),), links=("alias",)
+)
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Path:
+    """The cache folder of TOOL as a build leaves it."""
+    folder = tmp_path / "tools" / TOOL.key()
+    (folder / "bin").mkdir(parents=True)
+    binary = folder / "bin" / "pause"
+    binary.write_bytes(b"program")
+    (folder / "bin" / "alias").symlink_to("pause")
+    (folder / "manifest.json").write_text(json.dumps({"pause": builds._sha256(binary)}))
+    return folder
+
+
+def test_every_recipe_has_a_module_with_hashes() -> None:
+    for one in builds.RECIPES:
+        assert (one.folder / "go.mod").is_file(), one.name
+        assert (one.folder / "go.sum").is_file(), one.name
+
+
+def test_recipes_name_the_version_that_their_module_pins() -> None:
+    modules = {
+        "nats": "github.com/nats-io/nats-server/v2 v",
+        "pulumi": "github.com/pulumi/pulumi/pkg/v3 v",
+        "kube": "k8s.io/kubernetes v",
+        "registry": "github.com/distribution/distribution/v3 v",
+        "coredns": "github.com/coredns/coredns v",
+        "keda": "github.com/kedacore/keda/v2 v",
+        "external-secrets": "github.com/external-secrets/external-secrets v",
+    }
+    for name, module in modules.items():
+        one = builds.recipe(name)
+        assert f"{module}{one.version}" in (one.folder / "go.mod").read_text(), name
+
+
+def test_an_unknown_tool_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(SandboxError) as error:
+        builds.recipe("kubernetes")
+
+    assert str(error.value) == (
+        "tool is 'kubernetes', not one that is built here: name one of nats, pulumi, pulumi-kubernetes, kube, "
+        "registry, coredns, keda, external-secrets, pause"
+    )
+
+
+def test_the_key_follows_what_is_built_and_not_how_long_it_takes() -> None:
+    assert replace(TOOL, stamps=(("a", "b"),)).key() != TOOL.key()
+    assert replace(TOOL, version="2").key() != TOOL.key()
+    assert replace(TOOL, typical_s=TOOL.typical_s + 1).key() == TOOL.key()
+
+
+def test_what_is_cached_is_used_with_all_its_names(tmp_path: Path, cached: Path) -> None:
+    built = builds._cached(tmp_path, TOOL)
+
+    assert built is not None
+    assert built.binaries == {"pause": cached / "bin" / "pause", "alias": cached / "bin" / "alias"}
+
+
+def test_a_damaged_file_makes_the_cache_forget_the_tool(tmp_path: Path, cached: Path) -> None:
+    (cached / "bin" / "pause").write_bytes(b"damaged")
+
+    assert builds._cached(tmp_path, TOOL) is None
+    assert not cached.exists()
+
+
+def test_damage_after_the_first_check_is_noticed(tmp_path: Path, cached: Path) -> None:
+    assert builds._cached(tmp_path, TOOL) is not None
+    binary = cached / "bin" / "pause"
+    before = binary.stat()
+    binary.write_bytes(b"Program")
+    os.utime(binary, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    assert builds._cached(tmp_path, TOOL) is None
+
+
+def test_an_unchanged_file_is_not_read_again(
+    tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert builds._cached(tmp_path, TOOL) is not None
+    monkeypatch.setattr(builds, "_sha256", lambda file: pytest.fail(f"{file} is read again"))
+
+    assert builds._cached(tmp_path, TOOL) is not None
+
+
+def test_a_missing_file_makes_the_cache_forget_the_tool(tmp_path: Path, cached: Path) -> None:
+    (cached / "bin" / "pause").unlink()
+
+    assert builds._cached(tmp_path, TOOL) is None
+
+
+def a_tool_on_path(folder: Path, version: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    program = folder / "nats-server"
+    program.write_text(f"#!/bin/sh\necho 'nats-server: v{version}'\n")
+    program.chmod(0o755)
+    return program
+
+
+def test_a_tool_of_the_right_version_on_path_is_used_instead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = builds.recipe("nats")
+    program = a_tool_on_path(tmp_path / "bin", one.version)
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+
+    found = builds.ensure(tmp_path / "cache", Progress(io.StringIO()), ["nats"])
+
+    assert found["nats"].binaries == {"nats-server": program}
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_tool_of_another_version_on_path_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = a_tool_on_path(tmp_path / "bin", "2.14.0")
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+
+    assert builds._installed(builds.recipe("nats")) is None
+
+
+def test_what_a_sandbox_put_on_path_is_no_installed_tool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next `up` in a terminal with the sandbox's PATH would make links to themselves."""
+    program = a_tool_on_path(tmp_path / "bin", builds.recipe("nats").version)
+    builds.link_all({}, program.parent, tmp_path / "plugins")
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+
+    assert builds._installed(builds.recipe("nats")) is None
+
+
+def test_links_follow_another_version(tmp_path: Path, cached: Path) -> None:
+    old = builds.Built(TOOL, cached, {"pause": tmp_path / "old"})
+    new = builds.Built(TOOL, cached, {"pause": cached / "bin" / "pause"})
+    for built in (old, new, new):
+        builds.link_all({"pause": built}, tmp_path / "bin", tmp_path / "plugins")
+
+    assert (tmp_path / "bin" / "pause").readlink() == cached / "bin" / "pause"
+
+
+def test_go_is_needed_only_where_something_has_to_be_built(
+    tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(builds, "RECIPES", (TOOL, builds.recipe("coredns")))
+
+    assert "pause" in builds.ensure(tmp_path, Progress(io.StringIO()), ["pause"])
+    with pytest.raises(SandboxError) as error:
+        builds.ensure(tmp_path, Progress(io.StringIO()), ["coredns"])
+    assert str(error.value) == "go is not installed and coredns has to be built: install Go 1.26 or newer"
