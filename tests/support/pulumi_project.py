@@ -69,6 +69,8 @@ class Project:
     pulumi: Pulumi
     environment: dict[str, str] = field(default_factory=dict)
     """Added to that of every command."""
+    stack: str = "dev"
+    """The stack's name."""
 
     def write(self, program: str) -> None:
         """Replace the program."""
@@ -131,11 +133,11 @@ class Project:
         return None
 
 
-def new_project(folder: Path, pulumi: Pulumi) -> Project:
-    """An empty project `shop` with the stack `dev`."""
+def new_project(folder: Path, pulumi: Pulumi, *, stack: str = "dev") -> Project:
+    """An empty project `shop` with one stack."""
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
-    made = Project(folder, pulumi)
+    made = Project(folder, pulumi, stack=stack)
     made.write("")
-    made.run("stack", "init", "dev")
+    made.run("stack", "init", stack)
     return made
