@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)
 SECRET = "hush-7c1e-never-in-plain"
 
 STORE = """

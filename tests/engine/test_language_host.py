@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
+
+pytestmark = pytest.mark.timeout(200)
 
 
 def test_outputs_config_and_printed_text_reach_the_engine(project: Any) -> None:

@@ -1,0 +1,177 @@
+"""The project's own program under the real engine and the official Kubernetes provider, without a cluster.
+
+The provider renders manifests to a folder instead of applying them; plans, diffs and state are those of a cluster.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pulumi_project import Project, Pulumi
+
+ROOT = Path(__file__).resolve().parents[2]
+BROKER_SECRET = "hush-77aa-never-in-plain-text-anywhere"
+SHARED_CONFIG = {
+    "holdfast:servicesImage": "ghcr.io/acme/services:1",
+    "holdfast:baseUrl": "https://gpu.example",
+    "holdfast:registrySecret": "acme/registry",
+}
+TOKEN = "sha256:abcd:" + "0" * 64
+ADDED = """
+    holdfast.Endpoint("chat", {"platform": platform, "image": "ghcr.io/acme/chat:1", "hardware": "a10g"})
+"""
+
+
+class Stacks:
+    """A copy of `stacks/` with both of its layers, in a folder where tests may edit it."""
+
+    def __init__(self, folder: Path, pulumi: Pulumi) -> None:
+        self._folder = folder
+        self.program = folder / "stacks" / "endpoints.py"
+        self.shared = Project(folder, pulumi, {"PULUMI_STACK": "prod-shared"})
+        self.endpoints = Project(folder, pulumi, {"PULUMI_STACK": "prod"})
+        shutil.copytree(
+            ROOT / "stacks", folder / "stacks", ignore=shutil.ignore_patterns("Pulumi.*", "__pycache__")
+        )
+        shutil.copy(ROOT / "Pulumi.yaml", folder)
+        (folder / ".venv").symlink_to(ROOT / ".venv")
+        self._init(self.shared, "prod-shared", SHARED_CONFIG)
+        self.shared.run("config", "set", "--secret", "holdfast:brokerSecret", BROKER_SECRET)
+        self._init(self.endpoints, "prod", {"holdfast:tokens": json.dumps([TOKEN])})
+
+    def _init(self, project: Project, stack: str, configuration: dict[str, str]) -> None:
+        project.run("stack", "init", f"organization/holdfast/{stack}")
+        rendered = {"kubernetes:renderYamlToDirectory": str(self._folder / "rendered" / stack)}
+        for key, value in {**rendered, **configuration}.items():
+            project.run("config", "set", "--plaintext", key, value)
+
+    def edit(self, old: str, new: str) -> None:
+        """Replace a piece of the endpoints' program; it must be there."""
+        text = self.program.read_text()
+        assert old in text
+        self.program.write_text(text.replace(old, new))
+
+    def add(self, lines: str) -> None:
+        """Add lines to `declare`."""
+        self.program.write_text(self.program.read_text() + lines)
+
+    def rendered(self, stack: str) -> list[dict[str, Any]]:
+        """Every manifest that the provider wrote."""
+        files = sorted((self._folder / "rendered" / stack).rglob("*.yaml"))
+        return [document for file in files for document in yaml.safe_load_all(file.read_text()) if document]
+
+
+def changes(project: Project) -> dict[str, str]:
+    """What a preview would change; reading the other stack's outputs is none."""
+    return {name: step for name, step in project.steps().items() if step != "read"}
+
+
+@pytest.fixture
+def stacks(pulumi: Pulumi, tmp_path: Path) -> Stacks:
+    """Both layers, nothing deployed."""
+    return Stacks(tmp_path / "checkout", pulumi)
+
+
+@pytest.fixture
+def deployed(stacks: Stacks) -> Stacks:
+    """Both layers, up."""
+    stacks.shared.up()
+    stacks.endpoints.up()
+    return stacks
+
+
+def test_a_preview_of_the_shared_stack_needs_no_cluster(stacks: Stacks) -> None:
+    steps = changes(stacks.shared)
+    assert steps["holdfast-nats"] == steps["holdfast-gateway"] == steps["holdfast-scaler"] == "create"
+    assert set(steps.values()) == {"create"}
+
+
+def test_up_twice_changes_nothing_in_either_layer(deployed: Stacks) -> None:
+    deployed.shared.expect_no_changes()
+    deployed.endpoints.expect_no_changes()
+
+
+def test_an_endpoint_is_told_with_its_address_scale_and_cost(deployed: Stacks) -> None:
+    receipts = deployed.endpoints.outputs()["endpoints"]["receipts"]
+    assert receipts["url"] == "https://gpu.example/e/receipts"
+    assert (receipts["visibility"], receipts["min"], receipts["max"]) == ("private", 0, 3)
+    assert receipts["cost"]["floor_usd_month"] == 0
+    assert receipts["cost"]["ceiling_usd_month"] > 0
+
+
+def test_adding_an_endpoint_shows_its_resources_and_no_others(deployed: Stacks) -> None:
+    deployed.add(ADDED)
+    steps = changes(deployed.endpoints)
+    assert steps == dict.fromkeys(
+        ("chat", "chat-document", "chat-deployment", "chat-scaledobject", "chat-network", "chat-disruption"),
+        "create",
+    )
+
+
+def test_more_replicas_update_the_autoscaler_and_the_document_and_roll_nothing(deployed: Stacks) -> None:
+    deployed.edit('"max_replicas": 3', '"max_replicas": 5')
+    assert changes(deployed.endpoints) == {"receipts-scaledobject": "update", "receipts-document": "update"}
+
+
+def test_removing_an_endpoint_deletes_its_resources_and_no_others(deployed: Stacks) -> None:
+    deployed.add(ADDED)
+    deployed.endpoints.up()
+    deployed.edit(ADDED, "")
+    steps = changes(deployed.endpoints)
+    assert set(steps.values()) == {"delete"}
+    assert {name.partition("-")[0] for name in steps} == {"chat"}
+
+
+def test_no_secret_stands_in_state_preview_or_diff(deployed: Stacks) -> None:
+    shared = deployed.shared
+    logins = [m["data"] for m in deployed.rendered("prod-shared") if m["kind"] == "Secret"]
+    encoded = [value for login in logins for key, value in login.items() if key != "user"]
+    passwords = [*encoded, *(base64.b64decode(value).decode() for value in encoded)]
+    assert len(passwords) >= 3, "this test would find nothing"
+    shared.run("config", "set", "holdfast:brokerSecret", "--secret", f"{BROKER_SECRET}-rotated")
+    seen = shared.run("stack", "export") + shared.run("preview", "--diff") + shared.run("preview", "--json")
+    leaked = [text for text in (*passwords, BROKER_SECRET) if text in seen]
+    assert leaked == []
+
+
+def test_a_new_broker_secret_rolls_the_system_and_is_one_visible_change(deployed: Stacks) -> None:
+    deployed.shared.run("config", "set", "holdfast:brokerSecret", "--secret", f"{BROKER_SECRET}-rotated")
+    steps = changes(deployed.shared)
+    rolled = {name for name, step in steps.items() if step == "update"}
+    assert {"holdfast-nats", "holdfast-gateway", "holdfast-scaler", "holdfast-broker-worker"} <= rolled
+    assert "replace" in steps["holdfast-broker"]
+
+
+def test_a_wrong_declaration_fails_the_preview_with_every_problem_and_no_traceback(deployed: Stacks) -> None:
+    deployed.add(
+        """
+    holdfast.Endpoint("Chat", {"platform": platform, "image": "ghcr.io/acme/chat:1", "port": 8095})
+"""
+    )
+    done = deployed.endpoints.attempt("preview")
+    assert done.returncode != 0
+    assert 'endpoint "Chat" has 2 problems:' in done.stdout
+    assert 'name is "Chat", not a DNS label of at most 40 characters' in done.stdout
+    assert "port is 8095, taken by the worker beside the model" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_wrong_configuration_is_told_with_its_key(stacks: Stacks) -> None:
+    stacks.shared.run("config", "set", "holdfast:queueServers", "many")
+    done = stacks.shared.attempt("preview")
+    assert done.returncode != 0
+    assert "holdfast:queueServers" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_missing_configuration_is_told_with_its_key(stacks: Stacks) -> None:
+    stacks.shared.run("config", "rm", "holdfast:servicesImage")
+    done = stacks.shared.attempt("preview")
+    assert done.returncode != 0
+    assert "missing configuration: holdfast:servicesImage" in done.stdout
