@@ -54,7 +54,7 @@ export async function gallery() {
 function endpointCard(name) {
   const chipsAt = h("span"), words = h("p", { class: "small" }), about = h("p"), queue = h("p", { class: "small" });
   const element = h("li", { class: "card" },
-    h("h3", {}, h("a", { href: `#/e/${name}` }, name)), chipsAt, about, words, queue);
+    h("h2", {}, h("a", { href: `#/e/${name}` }, name)), chipsAt, about, words, queue);
   return {
     element,
     show(endpoint) {

@@ -34,7 +34,7 @@ export function markdown(text, level = 2) {
 function table(rows) {
   const cells = (row) => row.replace(/^\||\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => inline(cell.trim()));
   const hasHead = /^[\s|:-]+$/.test(rows[1] ?? "");
-  const head = hasHead && cells(rows[0]).some((cell) => cell.length) ? h("thead", {}, h("tr", {}, cells(rows[0]).map((cell) => h("th", {}, cell)))) : null;
+  const head = hasHead && cells(rows[0]).some((cell) => cell.length) ? h("thead", {}, h("tr", {}, cells(rows[0]).map((cell) => h(cell.length ? "th" : "td", {}, cell)))) : null;
   return h("div", { class: "scroll", tabindex: "0" }, h("table", {}, head, h("tbody", {}, rows.slice(hasHead ? 2 : 0).map((row) => h("tr", {}, cells(row).map((cell) => h("td", {}, cell)))))));
 }
 

@@ -55,6 +55,6 @@ function cold(endpoint) {
     part.style.flexGrow = String(Math.max(piece.seconds, total / 100));
     return part;
   }));
-  return h("div", { class: "cold" }, h("h3", {}, `Last cold start: ${seconds(total)}`), bar,
+  return h("div", { class: "cold" }, h("h2", {}, `Last cold start: ${seconds(total)}`), bar,
     h("ol", { class: "phases" }, pieces.map((piece) => h("li", {}, h("i", { class: piece.phase, "aria-hidden": "true" }), `${piece.label} `, h("strong", {}, seconds(piece.seconds))))));
 }

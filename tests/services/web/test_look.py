@@ -1,0 +1,78 @@
+"""What the page looks like, and that nothing of it is out of reach: pictures, axe, narrow screens, weight."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from axe_playwright_python.async_playwright import Axe
+
+ROOT = Path(__file__).resolve().parents[3]
+COLD = {"accepted": 0.0, "scaled": 0.06, "scheduled": 0.4, "pulled": 2.9, "ready": 4.8, "answered": 5.6}
+DESKTOP = {"width": 1280, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+
+async def _ocr(request: web.Request) -> web.StreamResponse:
+    answer = json.loads((ROOT / "templates/ocr/examples/receipt.answer.json").read_text())
+    headers = {"x-queue-s": "4.812", "x-model-s": "0.391", "x-replica": "receipts-7d9f-x2x4q", "x-attempt": "1"}
+    return web.json_response(answer, headers=headers)
+
+
+def _endpoints(gateway: Any) -> None:
+    gateway.add(
+        "receipts",
+        description="Text in photographs of receipts.",
+        template={"name": "ocr", "version": "1.0.0"},
+        replicas={"desired": 3, "pending": 1, "ready": 2, "busy": 1},
+        waiting=4,
+        running=1,
+        last_cold_start=COLD,
+        latency={"p50_s": 0.42, "p90_s": 0.9, "p99_s": 4.2, "count": 181},
+        errors={"queue-full": 2},
+    )
+    gateway.add("chat", description="A language model.", replicas={"desired": 0, "pending": 0, "ready": 0, "busy": 0})
+    gateway.add("old", state="paused")
+    gateway.add("broken", failure="image ghcr.io/acme/x:1 is not found: correct `image` and run `pulumi up`")
+    gateway.handlers["receipts"] = _ocr
+
+
+VIEWS = {
+    "gallery": "#/",
+    "endpoint": "#/e/receipts",
+    "plain-endpoint": "#/e/chat",
+    "template": "#/t/ocr",
+    "new": "#/new?template=ocr",
+    "tokens": "#/tokens",
+    "problem": "#/e/nothing",
+}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", ["desktop", "phone"])
+async def test_every_view_is_accessible_and_fits_its_screen(
+    gateway: Any, open_page: Any, screenshots: Path, scheme: str, screen: str
+) -> None:
+    _endpoints(gateway)
+    wrong = []
+    viewport = {"desktop": DESKTOP, "phone": PHONE}[screen]
+    for name, fragment in VIEWS.items():
+        page = await open_page(f"{gateway.url}/{fragment}", color_scheme=scheme, viewport=viewport)
+        if name == "endpoint":
+            await page.get_by_role("button", name="A till receipt").click()
+            await page.get_by_text("receipt.png, ").first.wait_for()
+            await page.get_by_role("button", name="Send", exact=True).click()
+            await page.get_by_text("Answered with 200").first.wait_for()
+            await page.get_by_text("CORNER BAKERY").first.wait_for()
+        await page.screenshot(path=screenshots / f"{name}-{screen}-{scheme}.png", full_page=True)
+        found = await Axe().run(page)
+        if found.violations_count:
+            wrong.append(f"{name}: {found.generate_report()}")
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        if width > viewport["width"]:
+            wrong.append(f"{name} is {width} px wide")
+        await page.context.close()
+    assert not wrong, "\n".join(wrong)
