@@ -82,14 +82,19 @@ class Watch:
                 self.mark(phase)
 
     def table(self) -> str:
-        """The phases in order, each with its second and what it took."""
+        """The phases as they came, each with its second and what it took. Kubernetes may see a replica as ready
+        after the answer: the worker asks the model itself, the kubelet once a second."""
         lines, before = [], 0.0
-        for phase in PHASES:
-            if phase in self.seconds:
-                at = self.seconds[phase]
-                lines.append(f"    {phase:<10} {at:7.2f} s   (+{max(0.0, at - before):.2f})")
-                before = at
+        for phase, at in sorted(self.seconds.items(), key=lambda one: (one[1], PHASES.index(one[0]))):
+            lines.append(f"    {phase:<10} {at:7.2f} s   (+{at - before:.2f})")
+            before = at
         return "\n".join(lines)
+
+    def settle(self, timeout_s: float = 5.0) -> None:
+        """Wait until every phase was seen, or for `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while len(self.seconds) < len(PHASES) and time.monotonic() < deadline:
+            time.sleep(0.05)
 
 
 def _objects(lines: Iterable[str]) -> Iterable[dict[str, Any]]:

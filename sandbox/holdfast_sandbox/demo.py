@@ -7,6 +7,7 @@ KEDA and is answered by a real model. Run a second time, it changes nothing and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -102,6 +103,7 @@ def prove(paths: Paths, url: str, token: str) -> None:
         watch.mark("accepted")
         answer, headers = _send(request)
         watch.mark("answered")
+        watch.settle()
     print(watch.table())
     waited, worked = headers.get(names.HEADER_QUEUE_SECONDS), headers.get(names.HEADER_MODEL_SECONDS)
     print(f"  held {waited} s, then {worked} s in the model on replica {headers.get(names.HEADER_REPLICA)}")
@@ -163,7 +165,7 @@ def _pulumi(environment: dict[str, str], *words: str, quiet: bool = False, stdin
     shown = "config set-all …" if words[:2] == ("config", "set-all") else shlex.join(words)
     print(f"  $ pulumi {shown}", flush=True)
     done = subprocess.run(
-        ["pulumi", "--non-interactive", "--color", "always" if sys.stdout.isatty() else "never", *words],
+        ["pulumi", *([] if sys.stdout.isatty() and not quiet else ["--non-interactive"]), *words],
         cwd=CHECKOUT,
         env=os.environ | environment,
         input=stdin,
@@ -183,7 +185,9 @@ def _title(text: str) -> None:
 
 
 def _next_steps(paths: Paths, url: str) -> str:
-    command = Path(".venv/bin/holdfast")
+    command = Path(sys.executable).with_name("holdfast")
+    with contextlib.suppress(ValueError):
+        command = command.relative_to(CHECKOUT)
     return f"""  eval "$({command} sandbox env)"              # pulumi, kubectl and holdfast talk to this platform
   holdfast ls                                        # what exists, with its replicas
   curl -H "Authorization: Bearer $(cat {paths.secrets}/caller-token)" \\
