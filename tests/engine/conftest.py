@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,10 +96,19 @@ def aws(aws_url: str) -> Aws:
     return Aws(aws_url)
 
 
+@pytest.fixture(scope="session")
+def make_pulumi(engine_home: Path, aws_url: str) -> Callable[[Path], Pulumi]:
+    """Makes the `pulumi` command with its state in a new folder."""
+    return lambda state: _pulumi(engine_home, aws_url, state)
+
+
 @pytest.fixture
-def pulumi(engine_home: Path, aws_url: str, tmp_path: Path) -> Pulumi:
+def pulumi(make_pulumi: Callable[[Path], Pulumi], tmp_path: Path) -> Pulumi:
     """The `pulumi` command; its state is this test's own."""
-    state = tmp_path / "state"
+    return make_pulumi(tmp_path / "state")
+
+
+def _pulumi(engine_home: Path, aws_url: str, state: Path) -> Pulumi:
     state.mkdir()
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     path = f"{engine_home / 'bin'}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"

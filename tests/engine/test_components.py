@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,23 @@ def stacks(pulumi: Pulumi, tmp_path: Path) -> Stacks:
     return Stacks(tmp_path / "checkout", pulumi)
 
 
+@pytest.fixture(scope="module")
+def once(make_pulumi: Callable[[Path], Pulumi], tmp_path_factory: pytest.TempPathFactory) -> Stacks:
+    """Both layers, up; made once, for it takes many seconds."""
+    folder = tmp_path_factory.mktemp("deployed")
+    made = Stacks(folder / "checkout", make_pulumi(folder / "state"))
+    made.shared.up()
+    made.endpoints.up()
+    return made
+
+
 @pytest.fixture
-def deployed(stacks: Stacks) -> Stacks:
-    """Both layers, up."""
-    stacks.shared.up()
-    stacks.endpoints.up()
-    return stacks
+def deployed(once: Stacks) -> Iterator[Stacks]:
+    """Both layers, up; the program and the broker's secret are put back after the test."""
+    program = once.program.read_text()
+    yield once
+    once.program.write_text(program)
+    once.shared.run("config", "set", "--secret", "holdfast:brokerSecret", BROKER_SECRET)
 
 
 def test_a_preview_of_the_shared_stack_needs_no_cluster(stacks: Stacks) -> None:
@@ -126,6 +138,8 @@ def test_removing_an_endpoint_deletes_its_resources_and_no_others(deployed: Stac
     steps = changes(deployed.endpoints)
     assert set(steps.values()) == {"delete"}
     assert {name.partition("-")[0] for name in steps} == {"chat"}
+    deployed.endpoints.up()
+    assert set(deployed.endpoints.outputs()["endpoints"]) == {"receipts"}
 
 
 def test_no_secret_stands_in_state_preview_or_diff(deployed: Stacks) -> None:

@@ -182,6 +182,22 @@ def test_the_shared_stack_keeps_the_brokers_passwords_secret() -> None:
     assert made["holdfast-broker-worker"].inputs["stringData"].value["password"] == password(SECRET, "worker")
 
 
+@pytest.mark.parametrize(
+    ("image", "key"),
+    [
+        ("registry.example:5000/holdfast/services:1.0", "registry.example:5000/holdfast/services"),
+        ("ghcr.io/acme/services@sha256:" + "0" * 64, "ghcr.io/acme/services"),
+        ("acme/services:1", "https://index.docker.io/v1/"),
+    ],
+)
+def test_the_platforms_credentials_open_the_services_repository_alone(image: str, key: str) -> None:
+    made = testing.record(_shared(services_image=image, registry_credentials={"secret": "acme/registry"}))
+    template = made["holdfast-endpoints-pull"].inputs["spec"]["target"]["template"]["data"][
+        ".dockerconfigjson"
+    ]
+    assert "{{ else }}" + key + "{{ end }}" in template
+
+
 def test_the_shared_stack_exports_what_endpoint_stacks_read() -> None:
     exported = testing.record(_shared(registry_credentials={"secret": "acme/registry"})).exports["platform"]
     contract = PlatformContract.model_validate(exported)

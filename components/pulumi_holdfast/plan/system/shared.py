@@ -84,13 +84,26 @@ def _secret_store(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
     )
 
 
+def _services_key(image: str) -> str:
+    """Under which key the credentials stand: for the services' repository alone.
+
+    The kubelet tries every credential whose key begins an image's name. By the host alone, the platform's own
+    password would pull endpoints' images too, and hide that theirs is wrong.
+    """
+    registry = registry_of(image)
+    if registry == "docker.io":
+        return docker_key(registry)
+    path, _, last = image.partition("@")[0].rpartition("/")
+    return f"{path}/{last.partition(':')[0]}"
+
+
 def _pull_secret(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
     assert spec.registry_credentials is not None
     planned = secrets.pull_secret(
         spec.registry_credentials,
         child=f"{child}-pull",
         name=PULL_SECRET,
-        registry=docker_key(registry_of(spec.services_image)),
+        registry=_services_key(spec.services_image),
         store=names.SECRET_STORE,
         meta=meta,
     )

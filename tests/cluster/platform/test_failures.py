@@ -1,0 +1,144 @@
+"""What goes wrong while an endpoint starts is told to its callers, with the cause and what to change, in time.
+
+Each endpoint stands beside one that works, which goes on serving.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+SCALING = {"max_replicas": 1, "timeout_s": 30, "startup_budget_s": 40, "max_request_s": 90}
+MARGIN_S = 25
+"""Beyond the budget: the scaler's and the kubelet's own intervals, on a machine of two cores that tests share."""
+
+
+@pytest.fixture
+def refused(stack: Any, platform: Any) -> Callable[..., str]:
+    """Declares a broken endpoint beside a working one, calls both, and returns why the broken one refused."""
+
+    def declare_and_call(**broken: Any) -> str:
+        stack.declare(
+            broken={"scaling": SCALING, **broken},
+            works={"scaling": {**SCALING, "startup_budget_s": 80, "max_request_s": 100}},
+        )
+        stack.project.up()
+        answer = platform.call(stack.name("broken"))
+        assert answer.status == 503, answer.body
+        assert answer.seconds < SCALING["startup_budget_s"] + MARGIN_S
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json
+        assert problem["type"].endswith("activation-failed")
+        assert stack.name("broken") in problem["detail"]
+        print(f"{answer.seconds:.1f} s: {problem['detail']}")
+        assert platform.call(stack.name("works")).status == 200, "another endpoint stopped serving"
+        return str(problem["detail"])
+
+    return declare_and_call
+
+
+def test_a_wrong_registry_password(
+    refused: Callable[..., str], stack: Any, platform: Any, secret: Callable[..., str]
+) -> None:
+    name = secret(f"test/{stack.prefix}-registry", {"username": "holdfast", "password": "wrong"})
+    # By a name that the node has not pulled yet, or it would not ask the registry.
+    detail = refused(
+        image=f"{platform.standin.partition('@')[0]}:{stack.prefix}", registry_credentials={"secret": name}
+    )
+    assert "registry_credentials" in detail
+    assert "password" in detail or "credentials" in detail
+    assert "wrong" not in detail.replace("is wrong", "").replace("are wrong", ""), "the password itself"
+
+
+def test_an_unknown_image(refused: Callable[..., str], stack: Any, platform: Any) -> None:
+    image = f"{platform.standin.partition('@')[0]}:{stack.prefix}"
+    detail = refused(image=image)
+    assert image in detail
+    assert "not found" in detail or "does not exist" in detail
+
+
+def test_an_unknown_key_of_a_secret(
+    refused: Callable[..., str], stack: Any, secret: Callable[..., str]
+) -> None:
+    name = secret(f"test/{stack.prefix}-db", {"url": "postgres://db"})
+    detail = refused(secrets={"DB_URL": {"secret": name, "key": "uri"}})
+    assert "secret" in detail.lower()
+    assert "uri" in detail
+
+
+def test_an_unknown_secret(refused: Callable[..., str], stack: Any) -> None:
+    detail = refused(secrets={"DB_URL": {"secret": f"test/{stack.prefix}-none"}})
+    assert f"test/{stack.prefix}-none" in detail
+
+
+def test_a_container_that_crashes(refused: Callable[..., str]) -> None:
+    detail = refused(env={"STANDIN_EXIT_AT_START": "3"})
+    assert "3" in detail
+    assert "logs" in detail
+
+
+def test_a_model_that_never_gets_ready(refused: Callable[..., str]) -> None:
+    detail = refused(env={"STANDIN_HEALTH_DELAY_MS": "3600000"})
+    assert "startup_budget_s" in detail or "40 s" in detail
+
+
+def test_an_endpoint_that_is_always_on_fails_the_update_in_time_and_names_it(
+    stack: Any, platform: Any
+) -> None:
+    image = f"{platform.standin.partition('@')[0]}:{stack.prefix}"
+    stack.declare(broken={"image": image, "scaling": {**SCALING, "min_replicas": 1, "startup_budget_s": 20}})
+    began = time.monotonic()
+
+    done = stack.project.attempt("up", "--yes", "--skip-preview", timeout_s=200)
+
+    assert done.returncode != 0
+    assert time.monotonic() - began < 150
+    assert stack.name("broken") in done.stdout
+    assert image in done.stdout, "the cause"
+
+
+def test_a_rotated_registry_password_is_followed(
+    stack: Any, platform: Any, secret: Callable[..., str], wait: Callable[..., Any]
+) -> None:
+    name = secret(f"test/{stack.prefix}-rotated", {"username": "holdfast", "password": "before"})
+    credentials = {"secret": name, "refresh_s": 2}
+    stack.declare(one={"scaling": SCALING, "registry_credentials": credentials})
+    stack.project.up()
+    wait("the first password", lambda: "before" in _pull_secret(platform, stack), timeout_s=30)
+
+    secret(name, {"username": "holdfast", "password": "after"})
+
+    wait("the second password", lambda: "after" in _pull_secret(platform, stack), timeout_s=30)
+    stack.project.expect_no_changes()
+
+
+@pytest.mark.parametrize("shape", ["pair", "pair-with-registry", "docker-config"])
+def test_registry_credentials_of_every_shape_become_a_docker_configuration(
+    stack: Any, platform: Any, secret: Callable[..., str], wait: Callable[..., Any], shape: str
+) -> None:
+    host = platform.standin.partition("/")[0]
+    entry = {"username": "holdfast", "password": 'with "quotes" and \\'}
+    value: dict[str, Any] = {
+        "pair": entry,
+        "pair-with-registry": {**entry, "registry": host},
+        "docker-config": {"auths": {host: entry}},
+    }[shape]
+    name = secret(f"test/{stack.prefix}-{shape}", value)
+    stack.declare(one={"scaling": SCALING, "registry_credentials": {"secret": name}})
+    stack.project.up()
+    text = wait("the pull secret", lambda: _pull_secret(platform, stack), timeout_s=30)
+    found = json.loads(text)["auths"][host]
+    assert (found["username"], found["password"]) == ("holdfast", entry["password"])
+
+
+def _pull_secret(platform: Any, stack: Any) -> str:
+    done = platform.sandbox.command(
+        *("kubectl", "-n", "holdfast", "get", "secret", f"{stack.name('one')}-pull"),
+        *("-o", r"go-template={{index .data `.dockerconfigjson` | base64decode}}"),
+        check=False,
+    )
+    return str(done.stdout) if done.returncode == 0 else ""
