@@ -9,7 +9,11 @@ import time
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from holdfast_contract import names
+
+pytestmark = pytest.mark.timeout(400)
 
 SCALING = {"max_replicas": 3, "timeout_s": 15, "startup_budget_s": 60, "max_request_s": 90}
 
