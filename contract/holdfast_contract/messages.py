@@ -120,4 +120,6 @@ class RequestRecord(Frozen):
     """The token it was made with: only that endpoint's tokens read it."""
     body_sha256: str | None = None
     """With an idempotency key: the same key with another body is refused."""
+    webhook_url: str | None = None
+    """Whom to tell when it ends."""
     stream_seq: int | None = None

@@ -77,6 +77,8 @@ BUCKET_BODIES: Final = "bodies"
 """Object store: request bodies above INLINE_BODY_BYTES, and stored results."""
 INLINE_BODY_BYTES: Final = 256 * 1024
 """Bodies up to this size travel inside the message; NATS's default message limit is 1 MiB."""
+STREAM_WEBHOOKS: Final = "webhooks"
+"""Work-queue stream: webhooks to be delivered, on subjects `webhook.<endpoint>.<request id>`."""
 RETENTION_S: Final = 24 * 3600
 
 
@@ -98,6 +100,15 @@ def wake_subject(endpoint: str) -> str:
 def cancel_subject(endpoint: str, request_id: str) -> str:
     """Core subject: stop working on this request. `*` for any request."""
     return f"cancel.{endpoint}.{request_id}"
+
+
+SUBJECT_GATEWAYS: Final = "gateways"
+"""Core subject: every gateway says every two seconds that it lives."""
+
+
+def webhook_subject(endpoint: str, request_id: str) -> str:
+    """Where the end of a request with a webhook is published."""
+    return f"webhook.{endpoint}.{request_id}"
 
 
 def done_subject(endpoint: str, request_id: str) -> str:
@@ -144,3 +155,5 @@ ENV_LAME_DUCK_S: Final = "HOLDFAST_LAME_DUCK_S"
 """Gateway: seconds between "not ready" and closing the door, while load balancers take notice; default 5."""
 ENV_FORWARDED_HOPS: Final = "HOLDFAST_FORWARDED_HOPS"
 """Gateway: how many proxies in front of it add themselves to X-Forwarded-For; 0 (default): believe nobody."""
+ENV_WEBHOOK_NETWORKS: Final = "HOLDFAST_WEBHOOK_NETWORKS"
+"""Gateway: private networks (CIDR, separated by commas) that webhooks may go to; default: none."""

@@ -7,6 +7,7 @@ One stream and one consumer per endpoint (names in the contract). What can go wr
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext, api
 from nats.js.kv import KeyValue
+from pydantic import ValidationError
 
 from holdfast_contract import messages, names
 from holdfast_contract.document import EndpointDocument, Scaling
@@ -34,6 +36,7 @@ __all__ = [
     "Depth",
     "QueueFull",
     "QueueMissing",
+    "WebhookJob",
     "consumer_config",
     "queue_limit",
     "stream_config",
@@ -49,6 +52,9 @@ _MAX_API_IN_FLIGHT: Final = 16
 """At 10,000 queued API requests the server drops all of them; creation is throttled far below."""
 _DUPLICATE_WINDOW_S: Final = 120.0
 _RECONNECT_S: Final = 0.25
+_WEBHOOK_ACK_WAIT_S: Final = 60.0
+_WEBHOOK_PULL_S: Final = 20.0
+_MAX_WEBHOOKS: Final = 100_000
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -129,6 +135,28 @@ def consumer_config(document: EndpointDocument) -> api.ConsumerConfig:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookJob:
+    """One webhook to be delivered."""
+
+    endpoint: str
+    request_id: str
+    url: str
+    attempt: int
+    """1 for the first."""
+    _broker: Broker
+    _ack_subject: str
+
+    async def done(self) -> None:
+        """Delivered or given up."""
+        await self._broker.request(self._ack_subject, b"+ACK", None, _ACK_TIMEOUT_S)
+
+    async def later(self, delay_s: float) -> None:
+        """Deliver it again after `delay_s`; that survives any restart."""
+        payload = b"-NAK " + json.dumps({"delay": int(delay_s * 1e9)}).encode()
+        await self._broker.request(self._ack_subject, payload, None, _ACK_TIMEOUT_S)
+
+
 class Broker:
     """A connection to the broker that comes back by itself. Make one with `Broker.connect`."""
 
@@ -136,6 +164,7 @@ class Broker:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=_API_TIMEOUT_S)
         self._buckets: dict[str, KeyValue] = {}
+        self._webhooks: JetStreamContext.PullSubscription | None = None
         self._api = asyncio.Semaphore(_MAX_API_IN_FLIGHT)
         self._acks: dict[str, asyncio.Future[Msg]] = {}
         self._ack_numbers = count()
@@ -331,6 +360,39 @@ class Broker:
             waiting=info.num_pending or 0, running=info.num_ack_pending or 0, pulls=info.num_waiting or 0
         )
 
+    async def delivered(self, endpoint: str) -> int | None:
+        """The highest message number that was handed to a replica; None: no queue. Raises BrokerDown."""
+        async with self._api:
+            try:
+                info = await self._js.consumer_info(names.stream_name(endpoint), names.CONSUMER, timeout=3.0)
+            except nats.js.errors.NotFoundError:
+                return None
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                raise BrokerDown(repr(error)) from error
+        return info.delivered.stream_seq if info.delivered is not None else 0
+
+    async def peek(self, endpoint: str, sequence: int) -> tuple[int, messages.RequestMessage | None] | None:
+        """The first message from number `sequence` on, and its number; the message is None where it cannot be
+        read. None: there is none. Raises BrokerDown or Ambiguous."""
+        ask = {"seq": max(1, sequence), "next_by_subj": names.queue_subject(endpoint, "*")}
+        answer = await self.request(
+            f"$JS.API.STREAM.MSG.GET.{names.stream_name(endpoint)}",
+            json.dumps(ask).encode(),
+            None,
+            _ACK_TIMEOUT_S,
+        )
+        raw = json.loads(answer.data) if answer.data else {"error": {}}
+        if "error" in raw:
+            return None
+        head = base64.b64decode(raw["message"].get("hdrs", "")).decode("utf-8", "replace")
+        prefix = f"{messages.REQUEST_HEADER}: "
+        text = next((line for line in head.split("\r\n") if line.startswith(prefix)), "")
+        try:
+            message = messages.RequestMessage.model_validate_json(text.removeprefix(prefix))
+        except ValidationError:
+            message = None
+        return int(raw["message"]["seq"]), message
+
     async def remove(self, endpoint: str, sequence: int) -> None:
         """Take a message out of the queue, whether or not somebody works on it. Nothing where it is gone."""
         payload = json.dumps({"seq": sequence, "no_erase": True}).encode()
@@ -343,6 +405,63 @@ class Broker:
         payload = json.dumps({"filter": names.queue_subject(endpoint, request_id)}).encode()
         await self.request(
             f"$JS.API.STREAM.PURGE.{names.stream_name(endpoint)}", payload, None, _ACK_TIMEOUT_S
+        )
+
+    # --- webhooks -----------------------------------------------------------------------------------------
+    async def ensure_webhooks(self, replicas: int) -> None:
+        """Make the queue of webhooks exist. Safe to repeat. Raises BrokerDown."""
+        config = api.StreamConfig(
+            name=names.STREAM_WEBHOOKS,
+            subjects=[names.webhook_subject("*", "*")],
+            retention=api.RetentionPolicy.WORK_QUEUE,
+            storage=api.StorageType.FILE,
+            max_age=names.RETENTION_S,
+            num_replicas=replicas,
+            duplicate_window=_DUPLICATE_WINDOW_S,
+        )
+        consumer = api.ConsumerConfig(
+            durable_name=names.CONSUMER,
+            ack_policy=api.AckPolicy.EXPLICIT,
+            ack_wait=_WEBHOOK_ACK_WAIT_S,
+            max_deliver=-1,
+            max_ack_pending=_MAX_WEBHOOKS,  # those that wait for their next try count as well
+        )
+        async with self._api:
+            try:
+                await self._js.add_stream(config)
+                await self._js.add_consumer(names.STREAM_WEBHOOKS, consumer)
+            except (nats.errors.Error, OSError, TimeoutError) as error:
+                raise BrokerDown(repr(error)) from error
+
+    async def enqueue_webhook(self, endpoint: str, request_id: str, url: str) -> None:
+        """Have a webhook delivered. Raises BrokerDown or Ambiguous."""
+        answer = await self.request(
+            names.webhook_subject(endpoint, request_id),
+            url.encode(),
+            {"Nats-Msg-Id": f"webhook-{request_id}"},
+            _ACK_TIMEOUT_S,
+        )
+        if not answer.data or "error" in json.loads(answer.data):
+            raise BrokerDown("no queue of webhooks")
+
+    async def next_webhook(self) -> WebhookJob | None:
+        """The next webhook to deliver; None after a while without one. Raises BrokerDown."""
+        try:
+            if self._webhooks is None:
+                self._webhooks = await self._js.pull_subscribe_bind(names.CONSUMER, names.STREAM_WEBHOOKS)
+            (answer,) = await self._webhooks.fetch(1, timeout=_WEBHOOK_PULL_S)
+        except (nats.errors.TimeoutError, TimeoutError):
+            return None
+        except (nats.errors.Error, OSError) as error:
+            raise BrokerDown(repr(error)) from error
+        _, endpoint, request_id = answer.subject.split(".")
+        return WebhookJob(
+            endpoint=endpoint,
+            request_id=request_id,
+            url=answer.data.decode(),
+            attempt=answer.metadata.num_delivered or 1,
+            _broker=self,
+            _ack_subject=answer.reply,
         )
 
     # --- buckets ------------------------------------------------------------------------------------------

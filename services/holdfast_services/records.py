@@ -39,6 +39,7 @@ def merge(
             "created_at": base.created_at,
             "started_at": started,
             "token_id": base.token_id,
+            "webhook_url": base.webhook_url,
             "body_sha256": base.body_sha256,
             "stream_seq": base.stream_seq,
         }
@@ -61,7 +62,13 @@ class Records:
             raise ValueError(f"state is {record.state}, which is not terminal: use `running`")
         first = await self._create(f"{record.endpoint}.{record.id}.end", record)
         await self._broker.publish(names.done_subject(record.endpoint, record.id))
+        await self.announce(record)
         return first
+
+    async def announce(self, record: RequestRecord) -> None:
+        """Have the webhook of an ended request delivered, where it has one. Saying it twice does no harm."""
+        if record.webhook_url is not None:
+            await self._broker.enqueue_webhook(record.endpoint, record.id, record.webhook_url)
 
     async def running(self, record: RequestRecord) -> None:
         """Write that somebody works on it."""
@@ -79,6 +86,11 @@ class Records:
         run = None if end and end.started_at is not None else await self._last(f"{key}.run")
         return merge(await self._last(key), run, end)
 
+    async def running_since(self, endpoint: str, request_id: str) -> float | None:
+        """When a replica took the request last; None: none did."""
+        run = await self._last(f"{_PREFIX}.{endpoint}.{request_id}.run")
+        return run.started_at if run is not None else None
+
     async def ended(self, endpoint: str, request_id: str) -> RequestRecord | None:
         """How a request ended; None where it did not."""
         return await self._last(f"{_PREFIX}.{endpoint}.{request_id}.end")
@@ -88,13 +100,14 @@ class Records:
         base = await self._last(f"{_PREFIX}.*.{request_id}")
         return None if base is None else await self.get(base.endpoint, request_id)
 
-    async def queued_message_exists(self, endpoint: str, request_id: str) -> bool:
-        """Whether the request's message is in its queue."""
+    async def queued_sequence(self, endpoint: str, request_id: str) -> int | None:
+        """The number of the request's message in its queue; None: it is not there."""
         payload = json.dumps({"last_by_subj": names.queue_subject(endpoint, request_id)}).encode()
         answer = await self._broker.request(
             f"$JS.API.STREAM.MSG.GET.{names.stream_name(endpoint)}", payload, None, _TIMEOUT_S
         )
-        return bool(answer.data) and "error" not in json.loads(answer.data)
+        raw = json.loads(answer.data) if answer.data else {"error": {}}
+        return None if "error" in raw else int(raw["message"]["seq"])
 
     async def _create(self, key: str, record: RequestRecord) -> bool:
         return await self._put(key, record, {"Nats-Expected-Last-Subject-Sequence": "0"})

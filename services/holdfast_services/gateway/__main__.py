@@ -7,9 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,77 +32,31 @@ from holdfast_services.gateway.held import HeldRequests, ReplySigner
 from holdfast_services.gateway.http_protocol import BoundedHttp
 from holdfast_services.gateway.metrics import Metrics
 from holdfast_services.gateway.pages import Pages
-from holdfast_services.gateway.replicas import NoReplicaView, ReplicaView
+from holdfast_services.gateway.peers import Peers
+from holdfast_services.gateway.replicas import NoReplicaView
 from holdfast_services.gateway.replies import Replies
+from holdfast_services.gateway.request_pages import RequestPages
 from holdfast_services.gateway.serve import Parts, Server
+from holdfast_services.gateway.settings import Settings
+from holdfast_services.gateway.submissions import Submissions
+from holdfast_services.gateway.sweeper import Sweeper
+from holdfast_services.gateway.waiters import Waiters
+from holdfast_services.gateway.webhooks import Webhooks
 from holdfast_services.kube import Cluster
 from holdfast_services.logs import Log, configure
+from holdfast_services.records import Records
 
 _log = Log("gateway")
 _KEEP_ALIVE_S: Final = 75
 """Longer than any usual load balancer or client keeps an idle connection, so that they close first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that the environment says."""
-
-    nats_url: str
-    nats_user: str | None
-    nats_password: str | None = field(repr=False)
-    nats_replicas: int
-    namespace: str
-    documents_dir: str | None
-    bind: str
-    port: int
-    internal_port: int
-    pod_ip: str
-    base_url: str
-    domain: str | None
-    max_body_bytes: int
-    drain_s: float
-    lame_duck_s: float
-    forwarded_hops: int
-    log_level: str
-
-    @classmethod
-    def read(cls, environ: Mapping[str, str]) -> Settings:
-        """Raises ValueError naming the variable that is wrong."""
-
-        def number(name: str, default: float) -> float:
-            text = environ.get(name) or str(default)
-            try:
-                return float(text)
-            except ValueError:
-                raise ValueError(f"{name} is {text!r}, not a number: correct or unset it") from None
-
-        return cls(
-            nats_url=environ.get(names.ENV_NATS_URL)
-            or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
-            nats_user=environ.get(names.ENV_NATS_USER),
-            nats_password=environ.get(names.ENV_NATS_PASSWORD),
-            nats_replicas=int(number(names.ENV_NATS_REPLICAS, 1)),
-            namespace=environ.get(names.ENV_NAMESPACE) or names.ENDPOINTS_NAMESPACE,
-            documents_dir=environ.get(names.ENV_DOCUMENTS_DIR) or None,
-            bind=environ.get(names.ENV_BIND) or "0.0.0.0",
-            port=int(number(names.ENV_PORT, names.GATEWAY_PORT)),
-            internal_port=int(number(names.ENV_INTERNAL_PORT, names.GATEWAY_INTERNAL_PORT)),
-            pod_ip=environ.get(names.ENV_POD_IP) or "127.0.0.1",
-            base_url=environ.get(names.ENV_BASE_URL) or "",
-            domain=environ.get(names.ENV_DOMAIN) or None,
-            max_body_bytes=int(number(names.ENV_MAX_BODY_BYTES, 256 * 1024 * 1024)),
-            drain_s=number(names.ENV_DRAIN_S, 900),
-            lame_duck_s=number(names.ENV_LAME_DUCK_S, 5),
-            forwarded_hops=int(number(names.ENV_FORWARDED_HOPS, 0)),
-            log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
-        )
-
-
 class _Listener(uvicorn.Server):
     """A server that leaves signals to us: two of them share one process and stop one after the other."""
 
     @contextmanager
-    def capture_signals(self) -> Any:
+    def capture_signals(self) -> Iterator[None]:
+        """Do not."""
         yield
 
 
@@ -132,6 +86,86 @@ def _host(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A gateway that is not running yet."""
+
+    parts: Parts
+    pages: Pages
+    public: _Listener
+    internal: _Listener
+    work: tuple[Coroutine[Any, Any, None], ...]
+    """What runs beside the listeners, for ever."""
+
+
+async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) -> Assembled:
+    """Put a gateway together. `stack` closes what it opens."""
+    source: DocumentSource
+    cluster = None if settings.documents_dir else Cluster.from_pod()
+    if settings.documents_dir:
+        source = DirectoryDocuments(Path(settings.documents_dir))
+    elif cluster is not None:
+        source = KubernetesDocuments(cluster, settings.namespace)
+        stack.push_async_callback(cluster.close)
+    else:
+        raise ValueError(f"neither {names.ENV_DOCUMENTS_DIR} is set nor is this a pod: set it")
+    catalog = Catalog(source, broker, replicas=settings.nats_replicas)
+    broker.on_reconnect(catalog.recheck)
+    held = HeldRequests()
+    watched = None
+    if cluster is not None:
+        watched = ClusterReplicas(cluster, settings.namespace, lambda: catalog.documents, held.endpoints)
+    signer = ReplySigner(f"http://{_host(settings.pod_ip)}:{settings.internal_port}")
+    peers = Peers(broker)
+    await broker.subscribe(names.SUBJECT_GATEWAYS, peers.heard)
+    parts = Parts(
+        broker=broker,
+        bodies=Bodies(broker),
+        catalog=catalog,
+        held=held,
+        signer=signer,
+        activity=Activity(broker),
+        replicas=watched or NoReplicaView(),
+        limiter=RateLimiter(),
+        times=ServiceTimes(),
+        max_body_bytes=settings.max_body_bytes,
+        forwarded_hops=settings.forwarded_hops,
+        gateways=peers.alive,
+    )
+    base_url = settings.base_url.rstrip("/")
+    metrics, pages, server = Metrics(), Pages(parts, base_url, settings.domain), Server(parts)
+    records = Records(broker)
+    waiters = Waiters(records, held)
+    await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
+    submissions = Submissions(parts, server, records, waiters, base_url)
+    request_pages = RequestPages(parts, records, waiters, submissions)
+    server.on_answered += [metrics.answered, ColdStarts(parts, pages, metrics).answered]
+    catalog.on_removed(server.endpoint_removed)
+    catalog.on_removed(metrics.forget)
+    work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records).run()]
+    work.append(
+        Webhooks(
+            broker,
+            records,
+            lambda: catalog.documents,
+            submissions.poll_url,
+            allowed_private=settings.webhook_networks,
+        ).run()
+    )
+    if watched is not None:
+        watched.on_failure(server.activation_failed)
+        work.append(watched.run())
+    public = PublicApp(parts, server, submissions, pages, request_pages, metrics, settings.domain)
+    internal = InternalApp(parts, Replies(held, signer, broker), pages, metrics)
+    return Assembled(
+        parts=parts,
+        pages=pages,
+        public=_listener(public, settings, settings.port),
+        internal=_listener(internal, settings, settings.internal_port),
+        work=tuple(work),
+    )
+
+
 async def run(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
@@ -146,79 +180,30 @@ async def run(settings: Settings) -> None:
             password=settings.nats_password,
         )
         stack.push_async_callback(broker.close)
-        source: DocumentSource
-        cluster = None if settings.documents_dir else Cluster.from_pod()
-        if settings.documents_dir:
-            source = DirectoryDocuments(Path(settings.documents_dir))
-        elif cluster is not None:
-            source = KubernetesDocuments(cluster, settings.namespace)
-            stack.push_async_callback(cluster.close)
-        else:
-            raise ValueError(f"neither {names.ENV_DOCUMENTS_DIR} is set nor is this a pod: set it")
-        catalog = Catalog(source, broker, replicas=settings.nats_replicas)
-        broker.on_reconnect(catalog.recheck)
-        held = HeldRequests()
-        watched = (
-            ClusterReplicas(cluster, settings.namespace, lambda: catalog.documents, held.endpoints)
-            if cluster is not None
-            else None
-        )
-        replicas: ReplicaView = watched or NoReplicaView()
-        reply_base = f"http://{_host(settings.pod_ip)}:{settings.internal_port}"
-        signer = ReplySigner(reply_base)
-        parts = Parts(
-            broker=broker,
-            bodies=Bodies(broker),
-            catalog=catalog,
-            held=held,
-            signer=signer,
-            activity=Activity(broker),
-            replicas=replicas,
-            limiter=RateLimiter(),
-            times=ServiceTimes(),
-            max_body_bytes=settings.max_body_bytes,
-            forwarded_hops=settings.forwarded_hops,
-        )
-        metrics = Metrics()
-        pages = Pages(parts, settings.base_url, settings.domain)
-        server = Server(parts)
-        server.on_answered.append(metrics.answered)
-        server.on_answered.append(ColdStarts(parts, pages, metrics).answered)
-        catalog.on_removed(server.endpoint_removed)
-        catalog.on_removed(metrics.forget)
-        public = _listener(PublicApp(parts, server, pages, metrics, settings.domain), settings, settings.port)
-        internal = _listener(
-            InternalApp(parts, Replies(held, signer, broker), pages, metrics),
-            settings,
-            settings.internal_port,
-        )
+        gateway = await assemble(settings, broker, stack)
         async with asyncio.TaskGroup() as tasks:
-            watching = [tasks.create_task(catalog.run()), tasks.create_task(parts.activity.run())]
-            if watched is not None:
-                watched.on_failure(server.activation_failed)
-                watching.append(tasks.create_task(watched.run()))
-            serving = [tasks.create_task(internal.serve()), tasks.create_task(public.serve())]
-            await stop.wait()
-            await _drain(parts, pages, public, internal, serving, settings)
-            for task in watching:
+            working = [tasks.create_task(work) for work in gateway.work]
+            internal = tasks.create_task(gateway.internal.serve())
+            public = tasks.create_task(gateway.public.serve())
+            # A listener that ends by itself (its port is taken) ends the process.
+            await asyncio.wait(
+                {tasks.create_task(stop.wait()), internal, public}, return_when=asyncio.FIRST_COMPLETED
+            )
+            await _drain(gateway, public, settings)
+            stop.set()
+            for task in working:
                 task.cancel()
 
 
-async def _drain(
-    parts: Parts,
-    pages: Pages,
-    public: _Listener,
-    internal: _Listener,
-    serving: list[asyncio.Task[None]],
-    settings: Settings,
-) -> None:
+async def _drain(gateway: Assembled, public: asyncio.Task[None], settings: Settings) -> None:
     """Not ready at once; the door closes when load balancers had time to notice; then whoever is held is served
     to the end, for as long as there is time."""
+    parts = gateway.parts
     _log.info("stopping", held=len(parts.held))
-    pages.leaving = True
+    gateway.pages.leaving = True
     await asyncio.sleep(settings.lame_duck_s)
     parts.stopping = True
-    public.should_exit = True  # closes the listener, keeps open connections until their requests end
+    gateway.public.should_exit = True  # closes the listener, keeps open connections until their requests end
     try:
         await asyncio.wait_for(parts.held.nobody.wait(), settings.drain_s)
     except TimeoutError:
@@ -227,12 +212,12 @@ async def _drain(
         held.finish(
             Refusal(problems.STOPPING, "this gateway had no more time to wait for the answer", retry=False)
         )
-    await asyncio.wait({serving[1]}, timeout=5)
-    public.force_exit = True
+    await asyncio.wait({public}, timeout=5)
+    gateway.public.force_exit = True
     if parts.background:
         await asyncio.wait(parts.background, timeout=5)
     await parts.activity.flush()
-    internal.should_exit = internal.force_exit = True
+    gateway.internal.should_exit = gateway.internal.force_exit = True
     _log.info("stopped")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast_contract import names, problems
-from holdfast_services.gateway.core import ids
+from holdfast_services.gateway.core import admission, ids
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.core.routing import Target, route
 from holdfast_services.gateway.held import Outcome, Send
@@ -13,7 +13,9 @@ from holdfast_services.gateway.intake import CallerGone
 from holdfast_services.gateway.metrics import Metrics
 from holdfast_services.gateway.pages import Pages
 from holdfast_services.gateway.replies import Replies
-from holdfast_services.gateway.serve import Parts, Receive, Server
+from holdfast_services.gateway.request_pages import RequestPages
+from holdfast_services.gateway.serve import Admitted, Parts, Receive, Server
+from holdfast_services.gateway.submissions import Submissions
 from holdfast_services.logs import Log
 
 __all__ = ["InternalApp", "PublicApp"]
@@ -32,11 +34,20 @@ class PublicApp:
     """What callers see: endpoints' routes and the gateway's pages."""
 
     def __init__(
-        self, parts: Parts, server: Server, pages: Pages, metrics: Metrics, domain: str | None
+        self,
+        parts: Parts,
+        server: Server,
+        submissions: Submissions,
+        pages: Pages,
+        request_pages: RequestPages,
+        metrics: Metrics,
+        domain: str | None,
     ) -> None:
         self._parts = parts
         self._server = server
+        self._submissions = submissions
         self._pages = pages
+        self._request_pages = request_pages
         self._metrics = metrics
         self._domain = domain
 
@@ -48,6 +59,8 @@ class PublicApp:
         target = route(host, scope["raw_path"], scope["query_string"], self._domain)
         if isinstance(target, Target):
             await self._endpoint(target, scope, receive, send)
+        elif target.path.startswith(names.PATH_REQUESTS + "/"):
+            await self._request(target.path, scope, send)
         else:
             await reply(
                 send,
@@ -61,13 +74,17 @@ class PublicApp:
         status, cause = 0, "none"
         try:
             admitted = self._server.admit(scope, target.endpoint, target.path, request_id)
-            held = await self._server.serve(admitted, receive, send)
-            request_id, status = held.id, held.status
-            outcome = held.result.result()
-            if outcome is Outcome.GONE:
-                status, cause = 499, "gone"
-            elif outcome is Outcome.BROKEN:
-                cause = problems.BAD_ANSWER.slug
+            preference = admission.preference(admitted.headers.get(b"prefer"))
+            key = admission.idempotency_key(admitted.headers.get(b"idempotency-key"))
+            if (
+                key is not None
+                or preference.respond_async
+                or preference.wait_s is not None
+                or b"webhook-url" in admitted.headers
+            ):
+                status, request_id = await self._submissions.serve(admitted, preference, key, receive, send)
+            else:
+                status, cause = await self._synchronous(admitted, receive, send)
         except Refusal as refusal:
             status, cause = refusal.problem.status, refusal.problem.slug
             await reply(send, problem_answer(refusal, request_id), head_only=scope["method"] == "HEAD")
@@ -84,6 +101,24 @@ class PublicApp:
             cause=cause,
             seconds=round(self._parts.clock() - started, 4),
         )
+
+    async def _synchronous(self, admitted: Admitted, receive: Receive, send: Send) -> tuple[int, str]:
+        held = await self._server.serve(admitted, receive, send)
+        outcome = held.result.result()
+        if outcome is Outcome.STORED:
+            return await self._submissions.stored(admitted, send), "none"
+        if outcome is Outcome.GONE:
+            return 499, "gone"
+        return held.status, problems.BAD_ANSWER.slug if outcome is Outcome.BROKEN else "none"
+
+    async def _request(self, path: str, scope: Scope, send: Send) -> None:
+        head_only = scope["method"] == "HEAD"
+        try:
+            answer = await self._request_pages.answer(path, scope, send)
+        except Refusal as refusal:
+            answer = problem_answer(refusal, None)
+        if answer is not None:
+            await reply(send, answer, head_only=head_only)
 
 
 class InternalApp:

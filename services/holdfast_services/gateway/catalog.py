@@ -32,6 +32,9 @@ class Queues(Protocol):
     async def ensure_buckets(self, replicas: int) -> None:
         """See Broker."""
 
+    async def ensure_webhooks(self, replicas: int) -> None:
+        """See Broker."""
+
 
 class Catalog:
     """The newest snapshot of all documents, with an index of their tokens."""
@@ -100,6 +103,7 @@ class Catalog:
             try:
                 if not buckets or not self._ensured:
                     await self._queues.ensure_buckets(self._replicas)
+                    await self._queues.ensure_webhooks(self._replicas)
                     buckets = True
                 wanted = [d for d in self.documents.values() if self._ensured.get(d.name) != d]
                 results = await asyncio.gather(*map(self._ensure, wanted), return_exceptions=True)

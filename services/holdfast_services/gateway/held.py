@@ -58,6 +58,8 @@ class Held:
     queue_s: float = 0.0
     model_s: float = 0.0
     status: int = 0
+    told: bool = False
+    """A worker has said how the request ended."""
     cold: bool = False
     """No replica was ready when it was accepted."""
     extra_headers: tuple[tuple[bytes, bytes], ...] = ()

@@ -14,7 +14,7 @@ from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answ
 from holdfast_services.gateway.openapi import DOCUMENT
 from holdfast_services.gateway.serve import Parts, Receive
 
-__all__ = ["Pages", "json_answer"]
+__all__ = ["Pages", "header", "json_answer"]
 
 _GETTERS = ("GET", "HEAD")
 
@@ -98,12 +98,12 @@ class Pages:
         document = self._parts.catalog.documents.get(name)
         if document is None:
             raise Refusal(problems.UNKNOWN_ENDPOINT, f"there is no endpoint {name[:60]!r}")
-        token = admission.bearer(_header(scope, b"authorization"))
+        token = admission.bearer(header(scope, b"authorization"))
         admission.authenticate(document, token, self._parts.catalog.token_hashes)
         return json_answer(200, await self._describe(document))
 
     def _opened(self, scope: dict[str, Any]) -> tuple[str, ...]:
-        token = admission.bearer(_header(scope, b"authorization"))
+        token = admission.bearer(header(scope, b"authorization"))
         if token is None:
             return ()
         return self._parts.catalog.token_hashes.get(sha256(token.encode()).hexdigest(), ())
@@ -149,5 +149,6 @@ class Pages:
         }
 
 
-def _header(scope: dict[str, Any], wanted: bytes) -> bytes | None:
+def header(scope: dict[str, Any], wanted: bytes) -> bytes | None:
+    """The first header of that name; None: not there."""
     return next((value for name, value in scope["headers"] if name == wanted), None)

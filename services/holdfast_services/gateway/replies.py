@@ -123,6 +123,7 @@ class Replies:
         held.attempt, held.replica = head.attempt, head.replica
         held.queue_s, held.model_s, held.status = head.queue_s, head.model_s, head.status
         if head.problem is not None:
+            held.told = True
             problem = _PROBLEMS.get(head.problem, problems.BAD_ANSWER)
             held.finish(Refusal(problem, head.detail, retry=False, headers={"x-attempt": str(head.attempt)}))
             return 200

@@ -283,9 +283,9 @@ class Server:
                 timer.cancel()
             if watcher is not None:
                 watcher.cancel()
-            self._released(held, body)
+            self._released(held, message, body)
 
-    def _released(self, held: Held, body: Body) -> None:
+    def _released(self, held: Held, message: RequestMessage, body: Body) -> None:
         parts = self._parts
         parts.held.remove(held)
         parts.activity.seen(held.endpoint, parts.clock())
@@ -293,10 +293,15 @@ class Server:
         if result is Outcome.ANSWERED:
             if held.model_s:
                 parts.times.observe(held.endpoint, parts.clock() - held.accepted_at - held.queue_s)
-        elif held.sequence is not None and result is not Outcome.STORED:
+        elif held.sequence is None:
+            if body.stored_as is not None:
+                parts.spawn(_delete_quietly(parts.bodies, body.stored_as))
+        elif held.told or result is Outcome.STORED:
+            pass  # the worker has ended it
+        elif result is Outcome.GONE and message.recorded:
+            pass  # its caller has a key to ask with again: the result is kept
+        else:
             parts.spawn(self.withdraw(held.endpoint, held.id, held.sequence))
-        elif held.sequence is None and body.stored_as is not None:
-            parts.spawn(_delete_quietly(parts.bodies, body.stored_as))
 
     def _keepalive_s(self, admitted: Admitted) -> float:
         asked = admitted.headers.get(b"x-sse-keepalive")

@@ -145,6 +145,7 @@ class Attempt:
         ended = await self._means.records.ended(self.message.endpoint, self.message.id)
         if ended is None:
             return False
+        await self._means.records.announce(ended.model_copy(update={"webhook_url": self.message.webhook_url}))
         await self.delivery.ack()
         self.ended = ended.state
         return True
@@ -362,6 +363,7 @@ class Attempt:
             attempt=self.delivery.deliveries,
             replica=self._means.replica,
             error=error,
+            webhook_url=self.message.webhook_url,
         )
 
     async def _record_running(self) -> None:

@@ -1,0 +1,72 @@
+"""What the environment says about a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from holdfast_contract import names
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that the environment says."""
+
+    nats_url: str
+    nats_user: str | None
+    nats_password: str | None = field(repr=False)
+    nats_replicas: int
+    namespace: str
+    documents_dir: str | None
+    bind: str
+    port: int
+    internal_port: int
+    pod_ip: str
+    base_url: str
+    domain: str | None
+    max_body_bytes: int
+    drain_s: float
+    lame_duck_s: float
+    forwarded_hops: int
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...]
+    log_level: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Settings:
+        """Raises ValueError naming the variable that is wrong."""
+
+        def number(name: str, default: float) -> float:
+            text = environ.get(name) or str(default)
+            try:
+                return float(text)
+            except ValueError:
+                raise ValueError(f"{name} is {text!r}, not a number: correct or unset it") from None
+
+        return cls(
+            nats_url=environ.get(names.ENV_NATS_URL)
+            or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
+            nats_user=environ.get(names.ENV_NATS_USER),
+            nats_password=environ.get(names.ENV_NATS_PASSWORD),
+            nats_replicas=int(number(names.ENV_NATS_REPLICAS, 1)),
+            namespace=environ.get(names.ENV_NAMESPACE) or names.ENDPOINTS_NAMESPACE,
+            documents_dir=environ.get(names.ENV_DOCUMENTS_DIR) or None,
+            bind=environ.get(names.ENV_BIND) or "0.0.0.0",
+            port=int(number(names.ENV_PORT, names.GATEWAY_PORT)),
+            internal_port=int(number(names.ENV_INTERNAL_PORT, names.GATEWAY_INTERNAL_PORT)),
+            pod_ip=environ.get(names.ENV_POD_IP) or "127.0.0.1",
+            base_url=environ.get(names.ENV_BASE_URL) or "",
+            domain=environ.get(names.ENV_DOMAIN) or None,
+            max_body_bytes=int(number(names.ENV_MAX_BODY_BYTES, 256 * 1024 * 1024)),
+            drain_s=number(names.ENV_DRAIN_S, 900),
+            lame_duck_s=number(names.ENV_LAME_DUCK_S, 5),
+            forwarded_hops=int(number(names.ENV_FORWARDED_HOPS, 0)),
+            webhook_networks=tuple(
+                ip_network(part.strip())
+                for part in (environ.get(names.ENV_WEBHOOK_NETWORKS) or "").split(",")
+                if part.strip()
+            ),
+            log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
+        )

@@ -1,0 +1,186 @@
+"""Delivers webhooks: a durable queue of their own, every gateway takes from it, a retry is a delayed redelivery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Final
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from holdfast_contract.messages import RequestRecord
+from holdfast_services.broker import Broker, BrokerError, WebhookJob
+from holdfast_services.documents import Snapshot
+from holdfast_services.gateway.core import webhook
+from holdfast_services.gateway.submissions import describe
+from holdfast_services.logs import Log
+from holdfast_services.records import Records
+
+__all__ = ["Webhooks"]
+
+_log = Log("webhooks")
+_TIMEOUT_S: Final = 15.0
+_AT_ONCE: Final = 32
+_MAX_ANSWER_BYTES: Final = 4096
+
+Networks = Sequence[IPv4Network | IPv6Network]
+
+
+class _Refused(OSError):
+    """The host resolves to an address that webhooks must not reach."""
+
+
+class _PublicResolver(AbstractResolver):
+    """Resolves, then refuses what is not public. The connection goes to the very addresses that were checked, so
+    a name that changes in between (DNS rebinding) gains nothing."""
+
+    def __init__(self, allowed: Networks) -> None:
+        self._allowed = allowed
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """See aiohttp. Raises OSError."""
+        found = await asyncio.get_running_loop().getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, family=family
+        )
+        results = []
+        for found_family, _, protocol, _, address in found:
+            ip = str(address[0])
+            why = webhook.refused_address(ip, self._allowed)
+            if why is not None:
+                raise _Refused(why)
+            results.append(
+                ResolveResult(
+                    hostname=host,
+                    host=ip,
+                    port=port,
+                    family=found_family,
+                    proto=protocol,
+                    flags=socket.AI_NUMERICHOST,
+                )
+            )
+        return results
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class Webhooks:
+    """Takes ended requests from the webhook queue and tells their callers."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        records: Records,
+        documents: Callable[[], Snapshot],
+        poll_url: Callable[[str], str],
+        *,
+        allowed_private: Networks = (),
+    ) -> None:
+        self._broker = broker
+        self._records = records
+        self._documents = documents
+        self._poll_url = poll_url
+        self._allowed = allowed_private
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        connector = aiohttp.TCPConnector(
+            resolver=_PublicResolver(self._allowed), use_dns_cache=False, force_close=True
+        )
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+            ) as session,
+            asyncio.TaskGroup() as tasks,
+        ):
+            while True:
+                await self._slots.acquire()
+                job = await self._next()
+                tasks.create_task(self._deliver(session, job))
+
+    async def _next(self) -> WebhookJob:
+        while True:
+            try:
+                job = await self._broker.next_webhook()
+                if job is not None:
+                    return job
+            except BrokerError:
+                await asyncio.sleep(1.0)
+
+    async def _deliver(self, session: aiohttp.ClientSession, job: WebhookJob) -> None:
+        try:
+            delay_s = await self._try(session, job)
+            if delay_s is None:
+                await job.done()
+            else:
+                await job.later(delay_s)
+        except BrokerError as error:
+            _log.warning("webhook not settled, it will come again", error=str(error))
+        finally:
+            self._slots.release()
+
+    async def _try(self, session: aiohttp.ClientSession, job: WebhookJob) -> float | None:
+        """Seconds until the next try; None: delivered, or given up."""
+        record = await self._records.get(job.endpoint, job.request_id)
+        secret = self._token_sha256(record)
+        if record is None or secret is None:
+            return None  # the request or the token it was made with is gone: nobody could check the signature
+        described = describe(record, self._poll_url(record.id), None)
+        body = json.dumps(
+            {"type": "request.ended", "timestamp": record.completed_at, "data": described}
+        ).encode()
+        now = int(time.time())
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": record.id,
+            "webhook-timestamp": str(now),
+            "webhook-signature": webhook.sign(secret, record.id, now, body),
+        }
+        status, retry_after = await self._post(session, job, body, headers)
+        if status is not None and 200 <= status < 300:
+            return None
+        delay_s = webhook.retry_delay_s(job.attempt, status, retry_after)
+        _log.info("webhook failed", request_id=record.id, status=status, attempt=job.attempt, retry_s=delay_s)
+        return delay_s
+
+    async def _post(
+        self, session: aiohttp.ClientSession, job: WebhookJob, body: bytes, headers: dict[str, str]
+    ) -> tuple[int | None, str | None]:
+        try:
+            why = _literal_refused(job.url, self._allowed)
+            if why is not None:
+                raise _Refused(why)
+            # A redirect could lead anywhere: it is a failure.
+            async with session.post(job.url, data=body, headers=headers, allow_redirects=False) as answer:
+                await answer.content.read(_MAX_ANSWER_BYTES)
+                return answer.status, answer.headers.get("retry-after")
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            _log.info("webhook not delivered", request_id=job.request_id, error=repr(error))
+            return None, None
+
+    def _token_sha256(self, record: RequestRecord | None) -> str | None:
+        document = self._documents().get(record.endpoint) if record is not None else None
+        if document is None or record is None:
+            return None
+        return next((token.sha256 for token in document.tokens if token.id == record.token_id), None)
+
+
+def _literal_refused(url: str, allowed: Networks) -> str | None:
+    """aiohttp does not ask a resolver about addresses that are written as such."""
+    host = URL(url).host or ""
+    try:
+        return webhook.refused_address(host, allowed)
+    except ValueError:
+        return None
