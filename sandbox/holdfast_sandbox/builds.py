@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import SOURCE
 from holdfast_sandbox.progress import Progress
 
+STILL_S: Final = 30.0
+"""How often a long build says that it goes on."""
 KUBERNETES_VERSION: Final = "1.34.4"
 KUBERNETES_PROVIDER_VERSION: Final = "4.34.2"
 """What pulumi_kubernetes in the lock file asks the engine for."""
@@ -216,7 +219,8 @@ def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) 
             for number, one in enumerate(missing, start=1):
                 label = f"[{number}/{len(missing)}] {one.name} {one.version}"
                 found[one.name] = _cached(cache, one) or _build(cache, one, label, progress)
-        _forget_build_cache(cache, missing)
+        # Gigabytes that only a rebuild would use, and a rebuild happens only for another version.
+        shutil.rmtree(cache / "go-build", ignore_errors=True)
     return {one.name: found[one.name] for one in wanted}
 
 
@@ -336,19 +340,19 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
 
     def run(*command: str) -> str:
         with log.open("a") as errors:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [go, *command],
                 cwd=work / "src",
                 env=environment,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                check=False,
             )
-        if done.returncode != 0:
+            output = _watch(process, lambda seconds: progress.say(f"{label}: {seconds:.0f} s …"))
+        if process.returncode != 0:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise SandboxError(f"building {one.name} {one.version} failed; the end of {log}:\n{tail}")
-        return done.stdout.strip()
+        return output.strip()
 
     with progress.step(f"{label}, about {one.typical_s} s", announce=True):
         log.write_text("")
@@ -367,6 +371,21 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
     built = _cached(cache, one)
     assert built is not None, "what was just built is in the cache"
     return built
+
+
+def _watch(process: subprocess.Popen[str], still: Callable[[float], None]) -> str:
+    """The output of a process; calls `still` with its age while it runs. It is ended where this command is."""
+    began = time.monotonic()
+    try:
+        while True:
+            try:
+                return process.communicate(timeout=STILL_S)[0]
+            except subprocess.TimeoutExpired:
+                still(time.monotonic() - began)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
 
 
 def _seal(one: Recipe, work: Path) -> None:
@@ -408,9 +427,3 @@ def _exclusive(cache: Path, progress: Progress) -> Iterator[None]:
             progress.say("another process is building; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def _forget_build_cache(cache: Path, built: list[Recipe]) -> None:
-    # Gigabytes that only a rebuild would use, and a rebuild happens only for another version.
-    if sum(one.typical_s for one in built) > 60:
-        shutil.rmtree(cache / "go-build", ignore_errors=True)
