@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,9 +66,9 @@ class Row:
     """GetMetrics and IsActive, at rest."""
 
 
-def measure(seconds: float) -> list[Row]:
-    """All rows; `seconds`: how long each state is observed."""
-    return [asyncio.run(_measure(count, seconds)) for count in COUNTS]
+def measure(seconds: float, counts: Sequence[int] = COUNTS) -> list[Row]:
+    """A row for each number of endpoints; `seconds`: how long each state is observed."""
+    return [asyncio.run(_measure(count, seconds)) for count in counts]
 
 
 def table(rows: list[Row]) -> str:
