@@ -26,6 +26,7 @@ from holdfast_sandbox import (
     plugins,
     preflight,
     processes,
+    recipes,
     registry,
     traces,
 )
@@ -89,7 +90,7 @@ def up(paths: Paths | None = None, progress: Progress | None = None, *, project_
     Raises SandboxError, before anything is changed, where this machine cannot run it.
     """
     paths, progress = paths or default_paths(), progress or Progress()
-    cached = all((paths.cache / "tools" / one.key()).is_dir() for one in builds.RECIPES)
+    cached = all((paths.cache / "tools" / one.key()).is_dir() for one in recipes.RECIPES)
     machine = preflight.look(paths, built=cached)
     preflight.refuse(machine)
     with _alone(paths, progress):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from holdfast_sandbox import builds
+from holdfast_sandbox import builds, recipes
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.progress import Progress
 
-TOOL = builds.Recipe(
+TOOL = recipes.Recipe(
     name="pause", version="1", packages=(".",), binaries=(("pause", "pause"),), links=("alias",)
 )
 
@@ -30,7 +30,7 @@ def cached(tmp_path: Path) -> Path:
 
 
 def test_every_recipe_has_a_module_with_hashes() -> None:
-    for one in builds.RECIPES:
+    for one in recipes.RECIPES:
         assert (one.folder / "go.mod").is_file(), one.name
         assert (one.folder / "go.sum").is_file(), one.name
 
@@ -46,13 +46,13 @@ def test_recipes_name_the_version_that_their_module_pins() -> None:
         "external-secrets": "github.com/external-secrets/external-secrets v",
     }
     for name, module in modules.items():
-        one = builds.recipe(name)
+        one = recipes.recipe(name)
         assert f"{module}{one.version}" in (one.folder / "go.mod").read_text(), name
 
 
 def test_an_unknown_tool_is_refused_with_those_that_exist() -> None:
     with pytest.raises(SandboxError) as error:
-        builds.recipe("kubernetes")
+        recipes.recipe("kubernetes")
 
     assert str(error.value) == (
         "tool is 'kubernetes', not one that is built here: name one of nats, pulumi, pulumi-kubernetes, kube, "
@@ -116,7 +116,7 @@ def a_tool_on_path(folder: Path, version: str) -> Path:
 def test_a_tool_of_the_right_version_on_path_is_used_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = builds.recipe("nats")
+    one = recipes.recipe("nats")
     program = a_tool_on_path(tmp_path / "bin", one.version)
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
 
@@ -132,18 +132,18 @@ def test_a_tool_of_another_version_on_path_is_not_used(
     program = a_tool_on_path(tmp_path / "bin", "2.14.0")
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
 
-    assert builds._installed(builds.recipe("nats")) is None
+    assert builds._installed(recipes.recipe("nats")) is None
 
 
 def test_what_a_sandbox_put_on_path_is_no_installed_tool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the next `up` in a terminal with the sandbox's PATH would make links to themselves."""
-    program = a_tool_on_path(tmp_path / "bin", builds.recipe("nats").version)
+    program = a_tool_on_path(tmp_path / "bin", recipes.recipe("nats").version)
     builds.link_all({}, program.parent, tmp_path / "plugins")
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
 
-    assert builds._installed(builds.recipe("nats")) is None
+    assert builds._installed(recipes.recipe("nats")) is None
 
 
 def test_links_follow_another_version(tmp_path: Path, cached: Path) -> None:
@@ -159,7 +159,7 @@ def test_go_is_needed_only_where_something_has_to_be_built(
     tmp_path: Path, cached: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(builds.shutil, "which", lambda *_, **__: None)
-    monkeypatch.setattr(builds, "RECIPES", (TOOL, builds.recipe("coredns")))
+    monkeypatch.setattr(recipes, "RECIPES", (TOOL, recipes.recipe("coredns")))
 
     assert "pause" in builds.ensure(tmp_path, Progress(io.StringIO()), ["pause"])
     with pytest.raises(SandboxError) as error:
