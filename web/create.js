@@ -44,7 +44,7 @@ export async function createView(wanted) {
     input("image", "Image", "registry/repository:tag, better with @sha256:…", image),
     h("div", { class: "pair" }, input("port", "Port", "Where the container listens; 8000 unless given.", port), input("health_check_path", "Health check", "200 once the model is ready; /healthcheck unless given.", health)));
   const scaling = (fields) => h("div", { class: "pair" }, fields.map((field) => input(`scaling.${field}`, LABELS[field], HINTS[field], numbers[field])));
-  const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Python" });
+  const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Python code" });
   const verdict = h("div", { class: "notice", id: uid("verdict") });
   const more = h("details", {}, h("summary", {}, "More limits"), scaling(["max_queue", "startup_budget_s", "max_request_s"]));
 
@@ -53,7 +53,7 @@ export async function createView(wanted) {
     input("hardware", "Hardware", null, hardware), input("visibility", "Who may call it", null, visibility),
     scaling(["min_replicas", "max_replicas", "timeout_s", "concurrency"]), more,
     input("registry_credentials.secret", "Registry password in Secrets Manager (optional)", "The secret's name; the image is pulled with it.", credentials),
-    input("tokens", "Tokens (optional)", "One sha256:… line each, as `holdfast token new` prints them.", tokens));
+    input("tokens", "Tokens (optional)", "One sha256:… line each, as holdfast token new prints them.", tokens));
 
   function read() {
     const args = {};
@@ -112,7 +112,7 @@ export async function createView(wanted) {
     element: h("div", {}, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Endpoints")), h("h1", { tabindex: "-1" }, "New endpoint"),
       h("p", {}, "Endpoints are declared in code and reviewed as diffs. This form writes that code; it changes nothing by itself."),
       h("div", { class: "columns" }, form, h("section", { class: "sticky", "aria-labelledby": "python-title" },
-        h("div", { class: "row" }, h("h2", { id: "python-title" }, "Python"), copyButton(() => code.textContent)), code, verdict,
+        h("div", { class: "row apart" }, h("h2", { id: "python-title" }, "Python"), copyButton(() => code.textContent)), code, verdict,
         h("p", { class: "hint" }, "This gateway serves no prices: floor, ceiling and change in cost are in the preview.")))),
     stop() {},
   };

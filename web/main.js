@@ -34,7 +34,8 @@ async function go(first = false) {
   main.removeAttribute("aria-busy");
   document.title = `${view.title} · holdfast`;
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.hash === (location.hash || "#/")) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
+    const here = (location.hash || "#/").split("?")[0];
+    if (link.hash === here) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
   if (!first) { main.querySelector("h1")?.focus(); scrollTo(0, 0); }
 }

@@ -53,7 +53,7 @@ function imageProblems(image, add) {
 
 function numberProblems(path, value, [low, high], add) {
   if (value === undefined) return;
-  if (!Number.isInteger(value)) add(path, value, "not a whole number", typeof value === "number" ? "write it without a fraction" : "write it without quotes and without a fraction");
+  if (!Number.isInteger(value)) add(path, value, "not a whole number", "write it without quotes and without a fraction");
   else if (value < low) add(path, value, `below ${low}`, `use ${low} or more`);
   else if (value > high) add(path, value, `above ${high}`, `use ${high} or less`);
 }

@@ -96,13 +96,11 @@ export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy 
     abort.signal.addEventListener("abort", () => cancelJob(id, name).catch(() => {}));
     let found = { status: "QUEUED" };
     while (["QUEUED", "RUNNING"].includes(found.status)) {
-      found = await askJob(id, name, found.seen ? 5 : 0, abort.signal);
-      found.seen = true;
+      found = await askJob(id, name, 1, abort.signal); // held by the gateway until it ended, or a second
       const seen = found.status === "QUEUED" ? await describe(name, abort.signal).catch(() => null) : null;
       if (seen) onstatus(seen);
       const idle = seen && !(seen.replicas?.ready > 0) && seen.replicas?.ready !== null;
       tell(idle ? `${jobWords(found)} ${holding(seen).text}` : jobWords(found), `${found.status} ${found.attempt} ${idle ? holding(seen).step : ""}`);
-      if (["QUEUED", "RUNNING"].includes(found.status)) await pause(300, abort.signal);
     }
     if (found.status !== "SUCCEEDED") throw new Problem(0, { title: jobWords(found).replace(/\.$/, ""), remedy: "Send it again if it is still wanted.", request_id: id });
     await show(await fetch(`/requests/${encodeURIComponent(id)}/result`, { headers: authorization(name), signal: abort.signal }), call, began);
@@ -137,7 +135,8 @@ export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy 
     tell(problem.message, `failed ${problem.status}`);
     fill(output, h("div", { class: "notice bad" },
       h("p", {}, h("strong", {}, problem.title), problem.detail ? `: ${problem.detail}` : ""),
-      problem.remedy ? h("p", {}, problem.remedy) : null,
+      // A remedy that only points at `detail` says nothing beside it.
+      problem.remedy && !problem.remedy.startsWith("`detail`") ? h("p", {}, problem.remedy) : null,
       problem.retryAfter ? h("p", {}, `It may work again in ${seconds(Number(problem.retryAfter))}.`) : null,
       [401, 403].includes(problem.status) ? h("p", {}, h("a", { href: "#/tokens" }, "Enter a token")) : null));
     if (problem.requestId) facts.textContent = `request ${problem.requestId}`;

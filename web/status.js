@@ -38,7 +38,7 @@ export function statusPanel() {
       }
       fill(element,
         endpoint.failure ? h("div", { class: "notice bad" }, h("p", {}, h("strong", {}, "No replica can start. "), endpoint.failure)) : null,
-        h("dl", {}, rows.map(([label, value]) => h("div", {}, h("dt", {}, label), h("dd", {}, value)))),
+        h("dl", {}, rows.map(([label, value]) => h("div", label === "Replicas" ? { class: "wide" } : {}, h("dt", {}, label), h("dd", {}, value)))),
         cold(endpoint));
     },
   };

@@ -12,8 +12,9 @@ export function seconds(value) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
   if (value < 0.9995) return `${Math.round(value * 1000)} ms`;
   if (value < 60) return `${value.toFixed(value < 10 ? 1 : 0)} s`;
-  if (value < 3600) return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
-  return `${Math.floor(value / 3600)} h ${Math.round((value % 3600) / 60)} min`;
+  const [size, large, small] = value < 3600 ? [1, "min", "s"] : [60, "h", "min"];
+  const whole = Math.round(value / size);
+  return `${Math.floor(whole / 60)} ${large}${whole % 60 ? ` ${whole % 60} ${small}` : ""}`;
 }
 
 /** How long ago, at `now`; both Unix seconds. */

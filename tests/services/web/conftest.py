@@ -77,7 +77,8 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
         made.set_default_timeout(TIMEOUT_MS)
         if token:
             await made.add_init_script(
-                f"sessionStorage.getItem('holdfast-tokens') ?? sessionStorage.setItem('holdfast-tokens', '[\"{token}\"]')"
+                f"const key = 'holdfast-tokens', first = '[\"{token}\"]';"
+                " sessionStorage.getItem(key) ?? sessionStorage.setItem(key, first);"
             )
         page = await made.new_page()
         page.on("console", listen)

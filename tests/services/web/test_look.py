@@ -18,7 +18,12 @@ PHONE = {"width": 390, "height": 844}
 
 async def _ocr(request: web.Request) -> web.StreamResponse:
     answer = json.loads((ROOT / "templates/ocr/examples/receipt.answer.json").read_text())
-    headers = {"x-queue-s": "4.812", "x-model-s": "0.391", "x-replica": "receipts-7d9f-x2x4q", "x-attempt": "1"}
+    headers = {
+        "x-queue-s": "4.812",
+        "x-model-s": "0.391",
+        "x-replica": "receipts-7d9f-x2x4q",
+        "x-attempt": "1",
+    }
     return web.json_response(answer, headers=headers)
 
 
@@ -34,7 +39,9 @@ def _endpoints(gateway: Any) -> None:
         latency={"p50_s": 0.42, "p90_s": 0.9, "p99_s": 4.2, "count": 181},
         errors={"queue-full": 2},
     )
-    gateway.add("chat", description="A language model.", replicas={"desired": 0, "pending": 0, "ready": 0, "busy": 0})
+    gateway.add(
+        "chat", description="A language model.", replicas={"desired": 0, "pending": 0, "ready": 0, "busy": 0}
+    )
     gateway.add("old", state="paused")
     gateway.add("broken", failure="image ghcr.io/acme/x:1 is not found: correct `image` and run `pulumi up`")
     gateway.handlers["receipts"] = _ocr
