@@ -92,6 +92,8 @@ class Tags:
     """The owner's parameter takes a list."""
     remove_by_tags: bool = False
     """`remove` takes tags, not keys."""
+    ignored: tuple[str, ...] = ("aws:",)
+    """Beginnings of names that AWS adds by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import jmespath  # type: ignore[import-untyped]
 from botocore.exceptions import ClientError
@@ -13,13 +13,16 @@ from holdfast_sandbox.plugins.aws.differences import DEFAULTS, covers, same
 from holdfast_sandbox.plugins.aws.model import Action, Call, Client, Extract, Row, Session, Source, Values
 from holdfast_sandbox.plugins.aws.session import is_missing
 
+COMPLETE_TAGS: Final = "@tags"
+"""While something is created: its tags with the provider's default ones, for calls that want them at once."""
+
 
 def create(
     row: Row, session: Session, inputs: Mapping[str, Any], tags: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
     """Create it; returns id and properties. What fails half-way is taken back."""
     client = session.client(row.service, inputs.get("region"))
-    values = Values(inputs, "", session)
+    values = Values({**inputs, COMPLETE_TAGS: dict(tags)}, "", session)
     answer = _act(client, row.create, values)
     identity = str(_extract(row.identity, answer, values))
     try:
@@ -229,4 +232,4 @@ def _read_tags(row: Row, client: Client, values: Values, found: Any) -> dict[str
         tags = dict(listed or {})
     else:
         tags = {item[row.tags.key]: item.get(row.tags.value, "") for item in listed}
-    return {name: value for name, value in tags.items() if not name.startswith("aws:")}
+    return {name: value for name, value in tags.items() if not name.startswith(row.tags.ignored)}

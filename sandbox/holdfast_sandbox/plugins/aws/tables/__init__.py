@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast_sandbox.plugins.aws.model import Row
-from holdfast_sandbox.plugins.aws.tables import iam, secrets, storage
+from holdfast_sandbox.plugins.aws.tables import (
+    balancing,
+    compute,
+    domains,
+    eks,
+    iam,
+    network,
+    secrets,
+    storage,
+)
 from holdfast_sandbox.plugins.aws.tables.functions import FUNCTIONS
 
-ROWS: Final[dict[str, Row]] = {row.token: row for row in (*secrets.ROWS, *iam.ROWS, *storage.ROWS)}
+_TABLES: Final = (secrets, iam, storage, network, compute, eks, balancing, domains)
+ROWS: Final[dict[str, Row]] = {row.token: row for table in _TABLES for row in table.ROWS}
 """Every type, by its token."""
 
 __all__ = ["FUNCTIONS", "ROWS"]
