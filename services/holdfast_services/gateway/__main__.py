@@ -31,6 +31,7 @@ from holdfast_services.gateway.core.refusal import Refusal
 from holdfast_services.gateway.held import HeldRequests, ReplySigner
 from holdfast_services.gateway.http_protocol import BoundedHttp
 from holdfast_services.gateway.metrics import Metrics
+from holdfast_services.gateway.page import Page
 from holdfast_services.gateway.pages import Pages
 from holdfast_services.gateway.peers import Peers
 from holdfast_services.gateway.replicas import NoReplicaView
@@ -40,6 +41,7 @@ from holdfast_services.gateway.serve import Parts, Server
 from holdfast_services.gateway.settings import Settings
 from holdfast_services.gateway.submissions import Submissions
 from holdfast_services.gateway.sweeper import Sweeper
+from holdfast_services.gateway.templates import Templates
 from holdfast_services.gateway.waiters import Waiters
 from holdfast_services.gateway.webhooks import Webhooks
 from holdfast_services.kube import Cluster
@@ -133,7 +135,14 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
         gateways=peers.alive,
     )
     base_url = settings.base_url.rstrip("/")
-    metrics, pages, server = Metrics(), Pages(parts, base_url, settings.domain), Server(parts)
+    pages = Pages(
+        parts,
+        base_url,
+        settings.domain,
+        page=Page.load(Path(settings.web_dir)) if settings.web_dir else None,
+        templates=Templates.load(Path(settings.templates_dir)) if settings.templates_dir else None,
+    )
+    metrics, server = Metrics(), Server(parts)
     records = Records(broker)
     waiters = Waiters(records, held)
     await broker.subscribe(names.done_subject("*", "*"), waiters.announced)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from holdfast_contract import problems
 from holdfast_contract.document import NAME_PATTERN
+from holdfast_contract.messages import RequestState
 
 __all__ = ["DOCUMENT"]
 
@@ -20,6 +21,19 @@ _NAME: Final = {
     "in": "path",
     "required": True,
     "schema": {"type": "string", "pattern": NAME_PATTERN},
+}
+
+_ID: Final = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "format": "uuid"},
+}
+_WAIT: Final = {
+    "name": "wait",
+    "in": "query",
+    "description": "Seconds, at most 120",
+    "schema": {"type": "number", "minimum": 0},
 }
 
 
@@ -64,6 +78,33 @@ DOCUMENT: Final[dict[str, Any]] = {
         "/v1/endpoints": {
             "get": _get(
                 "Public endpoints, and those that the token opens", {"200": _ok("Endpoints", "Endpoints")}
+            )
+        },
+        "/requests/{id}": {
+            "get": _get(
+                "State of a request; `?wait=N` returns when it has ended, or after N seconds",
+                {"200": _ok("The state", "Request"), "401": _PROBLEM, "404": _PROBLEM, "503": _PROBLEM},
+                [_ID, _WAIT],
+            ),
+            "delete": _get(
+                "Withdraw a request",
+                {"200": _ok("The state", "Request"), "401": _PROBLEM, "404": _PROBLEM, "503": _PROBLEM},
+                [_ID],
+            ),
+        },
+        "/requests/{id}/result": {
+            "get": _get(
+                "The model's answer as it was: its status, headers and body",
+                {
+                    "200": {"description": "The model's answer; its status may be any from 200 to 599"},
+                    "401": _PROBLEM,
+                    "404": _PROBLEM,
+                    "409": _PROBLEM,
+                    "410": _PROBLEM,
+                    "503": _PROBLEM,
+                    "504": _PROBLEM,
+                },
+                [_ID, _WAIT],
             )
         },
         "/v1/endpoints/{endpoint}": {
@@ -114,6 +155,25 @@ DOCUMENT: Final[dict[str, Any]] = {
                     },
                 },
                 "required": ["name", "url", "state", "visibility", "replicas", "waiting", "running"],
+            },
+            "Request": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "endpoint": {"type": "string"},
+                    "status": {"enum": [state.value for state in RequestState]},
+                    "queue_position": _COUNT,
+                    "created_at": {"type": "number"},
+                    "started_at": _NUMBER,
+                    "completed_at": _NUMBER,
+                    "attempt": {"type": "integer"},
+                    "replica": {"type": ["string", "null"]},
+                    "http_status": _COUNT,
+                    "error": {"type": ["string", "null"]},
+                    "poll_url": {"type": "string"},
+                    "result_url": {"type": ["string", "null"]},
+                },
+                "required": ["id", "endpoint", "status", "created_at", "poll_url"],
             },
             "Problem": {
                 "type": "object",

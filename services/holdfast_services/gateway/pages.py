@@ -12,7 +12,9 @@ from holdfast_services.broker import BrokerError
 from holdfast_services.gateway.core import admission
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.openapi import DOCUMENT
+from holdfast_services.gateway.page import Page
 from holdfast_services.gateway.serve import Parts, Receive
+from holdfast_services.gateway.templates import Templates
 
 __all__ = ["Pages", "header", "json_answer"]
 
@@ -33,8 +35,18 @@ def json_answer(status: int, value: object, headers: tuple[tuple[bytes, bytes], 
 class Pages:
     """Answers for every path that is not an endpoint's."""
 
-    def __init__(self, parts: Parts, base_url: str, domain: str | None) -> None:
-        """`base_url`: as callers see it; empty: links are relative."""
+    def __init__(
+        self,
+        parts: Parts,
+        base_url: str,
+        domain: str | None,
+        *,
+        page: Page | None = None,
+        templates: Templates | None = None,
+    ) -> None:
+        """`base_url`: as callers see it; empty: links are relative. `page`, `templates`: None: not served."""
+        self._page = page
+        self._templates = templates
         self._parts = parts
         self._base_url = base_url.rstrip("/")
         self._domain = domain
@@ -47,16 +59,26 @@ class Pages:
         """The answer of a page; a problem where there is none."""
         try:
             if path in ("/healthz", "/readyz"):
-                return self.health(path)
+                return self._get_only(scope) or self.health(path)
             if path == "/openapi.json":
                 return self._get_only(scope) or json_answer(200, DOCUMENT)
             if path in ("/v1/endpoints", "/v1/endpoints/"):
                 return self._get_only(scope) or await self._endpoints(scope)
             if path.startswith("/v1/endpoints/"):
                 return self._get_only(scope) or await self._endpoint(path.rpartition("/")[2], scope)
-            raise Refusal(problems.NOT_FOUND, f"{path[:200]} is not a page of this gateway")
+            return self._from_memory(path, scope)
         except Refusal as refusal:
             return problem_answer(refusal, None)
+
+    def _from_memory(self, path: str, scope: dict[str, Any]) -> Answer:
+        """The web page's files and the catalogue of templates."""
+        tag = header(scope, b"if-none-match")
+        seen = tag.decode("latin-1") if tag is not None else None
+        for shelf in (self._page, self._templates):
+            found = shelf.answer(path, seen) if shelf is not None else None
+            if found is not None:
+                return self._get_only(scope) or found
+        raise Refusal(problems.NOT_FOUND, f"{path[:200]} is not a page of this gateway")
 
     def health(self, path: str) -> Answer:
         """`/healthz`: the process works. `/readyz`: it can take requests, and does not stop."""

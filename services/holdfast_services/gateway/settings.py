@@ -30,6 +30,8 @@ class Settings:
     max_body_bytes: int
     drain_s: float
     lame_duck_s: float
+    web_dir: str | None
+    templates_dir: str | None
     forwarded_hops: int
     webhook_networks: tuple[IPv4Network | IPv6Network, ...]
     log_level: str
@@ -62,6 +64,8 @@ class Settings:
             max_body_bytes=int(number(names.ENV_MAX_BODY_BYTES, 256 * 1024 * 1024)),
             drain_s=number(names.ENV_DRAIN_S, 900),
             lame_duck_s=number(names.ENV_LAME_DUCK_S, 5),
+            web_dir=environ.get(names.ENV_WEB_DIR) or None,
+            templates_dir=environ.get(names.ENV_TEMPLATES_DIR) or None,
             forwarded_hops=int(number(names.ENV_FORWARDED_HOPS, 0)),
             webhook_networks=tuple(
                 ip_network(part.strip())

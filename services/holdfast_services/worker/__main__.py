@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import uvloop
 from aiohttp import web
@@ -29,6 +30,8 @@ from holdfast_services.worker.reply import ReplySession
 from holdfast_services.worker.service import WorkerService
 
 _log = Log("worker")
+CONTRACT_BROKEN: Final = 3
+_TERMINATION_LOG: Final = Path("/dev/termination-log")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,11 @@ class Settings:
         )
 
 
-async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, then drain: finish what is under way, give back what takes too long."""
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT, then drain: finish what is under way, give back what takes too long.
+
+    Returns the exit code: CONTRACT_BROKEN where the model does not answer its examples, else 0.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +115,14 @@ async def run(settings: Settings) -> None:
         await web.TCPSite(runner, settings.bind, settings.port).start()
         working = asyncio.create_task(service.run())
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        broken = asyncio.create_task(service.contract_broken.wait())
+        await asyncio.wait({working, stopping, broken}, return_when=asyncio.FIRST_COMPLETED)
+        if broken.done() and not stopping.done():
+            # Ends so that the reason is seen where people look: in the pod's status, and so in `pulumi up`.
+            _tell_kubelet(service.problem or "")
+            working.cancel()
+            await asyncio.wait({working})
+            return CONTRACT_BROKEN
         if stopping.done():
             try:
                 await asyncio.wait_for(service.drain(), settings.drain_s)
@@ -117,20 +130,28 @@ async def run(settings: Settings) -> None:
                 _log.warning("no more time: giving back what is under way")
                 await service.give_back_all()
         stopping.cancel()
+        broken.cancel()
         await working
     _log.info("stopped")
+    return 0
+
+
+def _tell_kubelet(text: str) -> None:
+    try:
+        _TERMINATION_LOG.write_text(text[:4000])
+    except OSError:
+        pass  # not in a pod
 
 
 def main() -> int:
-    """Exit code 2 where the environment is wrong."""
+    """Exit code 2 where the environment is wrong, 3 where the contract is broken."""
     try:
         settings = Settings.read(os.environ)
         configure("worker", settings.log_level)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    uvloop.run(run(settings))
-    return 0
+    return uvloop.run(run(settings))
 
 
 if __name__ == "__main__":

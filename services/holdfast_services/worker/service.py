@@ -18,6 +18,7 @@ from holdfast_contract.messages import PROGRESS_INTERVAL_S
 from holdfast_services.broker import Broker
 from holdfast_services.logs import Log
 from holdfast_services.worker.attempt import Attempt, Means
+from holdfast_services.worker.contract import broken_example
 from holdfast_services.worker.puller import Puller
 
 __all__ = ["WorkerService"]
@@ -61,6 +62,9 @@ class WorkerService:
         self._unready = asyncio.Event()
         """Set while the model is not known to be well."""
         self._unready.set()
+        self._fulfilled = not document.contract
+        self.contract_broken = asyncio.Event()
+        """Set when an example was not answered as declared: this replica never takes a request."""
         self._draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -194,6 +198,8 @@ class WorkerService:
             if healthy:
                 failures, poll_s = 0, _FIRST_POLL_S
                 if not self._ready.is_set():
+                    if not self._fulfilled and not await self._fulfil():
+                        return
                     _log.info("model ready", endpoint=self._document.name)
                     self.problem = None
                     self._ready.set()
@@ -207,6 +213,17 @@ class WorkerService:
                 self.problem = "the model's health check does not answer 200 any more"
             await asyncio.sleep(1.0 if self._ready.is_set() else poll_s)
             poll_s = min(_MAX_POLL_S, poll_s * 1.5)
+
+    async def _fulfil(self) -> bool:
+        """Whether the model answers the declared examples; asked once."""
+        broken = await broken_example(self._means.model, self._document.contract)
+        if broken is None:
+            self._fulfilled = True
+            return True
+        self.problem = f"endpoint {self._document.name}: {broken}"
+        _log.error("contract broken", endpoint=self._document.name, problem=broken)
+        self.contract_broken.set()
+        return False
 
     async def _until_unready(self, seconds: float) -> None:
         try:
