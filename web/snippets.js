@@ -50,7 +50,14 @@ function curl(call) {
   } else if (call.body !== null) lines.push(`  --data-raw ${shell(isJson(call) ? JSON.stringify(value) : call.body)}`);
   const command = before + lines.join(" \\\n");
   if (call.mode !== "background") return command;
-  return `${command}\n# answers {"id": …, "poll_url": …}; then, until it is done:\ncurl -sS ${shell(`${call.base}/requests/`)}"$ID?wait=20"${call.private ? ' -H "Authorization: Bearer $HOLDFAST_TOKEN"' : ""}\ncurl -sS ${shell(`${call.base}/requests/`)}"$ID/result"${call.private ? ' -H "Authorization: Bearer $HOLDFAST_TOKEN"' : ""}`;
+  const requests = shell(`${call.base}/requests/`);
+  const token = call.private ? ' -H "Authorization: Bearer $HOLDFAST_TOKEN"' : "";
+  return [
+    `accepted=$(${command})`,
+    `id=$(printf %s "$accepted" | sed 's/.*"id": *"\\([^"]*\\)".*/\\1/')`,
+    `until curl -sS ${requests}"$id?wait=20"${token} | grep -Eq '"(SUCCEEDED|FAILED|EXPIRED|CANCELED)"'; do :; done`,
+    `curl -sS ${requests}"$id/result"${token}`,
+  ].join("\n");
 }
 
 const KINDS = { image: "image", audio: "audio", video: "video" };

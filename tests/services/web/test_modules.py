@@ -207,7 +207,8 @@ async def test_a_held_request_is_told_in_words(module_values: Any) -> None:
 async def test_times_and_sizes_are_told_for_people(module_values: Any) -> None:
     told = await module_values(
         "const { seconds, bytes, ago, coldStart } = await load('words');"
-        "return { s: [null, 0.0342, 0.9999, 5.62, 59.4, 75, 7260].map(seconds), b: [0, 999, 1234, 138847, 2e6].map(bytes),"
+        "return { s: [null, 0.0342, 0.9999, 5.62, 59.4, 75, 7260].map(seconds),"
+        " b: [0, 999, 1234, 138847, 2e6].map(bytes),"
         " a: [null, 99, 40, -200].map((at) => ago(at, 100)),"
         " c: coldStart({ accepted: 0, scaled: 0.5, scheduled: null, pulled: 2.5, ready: 4, answered: 4.25 })"
         ".map((one) => [one.phase, one.seconds]) }"
