@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import os
 import platform
 import sys
@@ -51,6 +52,9 @@ def main() -> int:
     for case in chosen:
         if case not in known:
             parser.error(f"case {case!r} is not one of {', '.join(known)}: correct it")
+    logging.getLogger("holdfast").setLevel(
+        logging.ERROR
+    )  # the benchmark's own connections say nothing of use
     began = time.monotonic()
     tables: list[Table] = []
     failed = False

@@ -93,9 +93,7 @@ async def _holdfast(plane: Plane, count: int) -> tuple[Cell, ...]:
 
 async def _haproxy(plane: Plane, count: int) -> tuple[Cell, ...]:
     """In front of a model that takes one request for ever; the others wait in HAProxy's queue."""
-    silent = await asyncio.start_server(
-        lambda reader, writer: asyncio.sleep(3600), "127.0.0.1", free_ports(1)[0]
-    )
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", free_ports(1)[0])
     try:
         port = silent.sockets[0].getsockname()[1]
         process, url = haproxy.start(

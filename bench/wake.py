@@ -77,9 +77,9 @@ async def _once(plane: Plane, url: str) -> tuple[float, float, float, float]:
         answered = await asked
     listens = float(model.log.read_text().split()[1])
     await subscription.unsubscribe()
+    await plane.until_empty(_ENDPOINT)  # the acknowledgement follows the answer
     model.kill()
     worker.process.kill()
-    await plane.until_empty(_ENDPOINT)
     return heard - sent, worker_up - heard, answered - listens, answered - sent
 
 
