@@ -77,12 +77,13 @@ class Box:
     pid: int
 
     def run(
-        self, *words: str, check: bool = True, timeout_s: float = 110
+        self, *words: str, check: bool = True, timeout_s: float = 110, stdin: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the box; standard error is part of `stdout`. Fails with its output where it fails."""
         inside = ["sh", "-c", JOIN, "sh", "env", *(f"{k}={v}" for k, v in BOX_ENVIRONMENT.items()), *words]
         done = subprocess.run(
             ["nsenter", "--all", f"--target={self.pid}", "--wd=/", "--", *inside],
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -106,11 +107,11 @@ class Box:
         found: dict[str, Any] = json.loads(self.sandbox("status", "--json", check=False))
         return found
 
-    def kubectl(self, *words: str) -> str:
+    def kubectl(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl in the box."""
         state = BOX_ENVIRONMENT["HOLDFAST_SANDBOX_DIR"]
         return self.run(
-            f"{state}/bin/kubectl", f"--kubeconfig={state}/pki/admin.kubeconfig", *words
+            f"{state}/bin/kubectl", f"--kubeconfig={state}/pki/admin.kubeconfig", *words, stdin=stdin
         ).stdout.strip()
 
     def kill(self, *pids: int) -> None:

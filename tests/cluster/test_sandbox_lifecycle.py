@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,30 @@ def pod_restarts(box: Any) -> dict[str, str]:
         r'jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{"\n"}{end}',
     )
     return dict(line.split() for line in lines.splitlines())
+
+
+GPU_DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "gpu"},
+    "spec": {
+        "replicas": 8,
+        "selector": {"matchLabels": {"app": "gpu"}},
+        "template": {
+            "metadata": {"labels": {"app": "gpu"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [
+                    {
+                        "name": "main",
+                        "image": "registry.k8s.io/pause:3.10",
+                        "resources": {"limits": {"nvidia.com/gpu": 1}},
+                    }
+                ],
+            },
+        },
+    },
+}
 
 
 def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
@@ -137,8 +162,7 @@ def test_every_listener_is_on_the_loopback_or_the_pod_bridge(up_box: Any) -> Non
 
 
 def test_the_node_has_gpus_and_keeps_those_in_use_over_a_kubelet_restart(up_box: Any) -> None:
-    up_box.kubectl("create", "deployment", "gpu", "--image=registry.k8s.io/pause:3.10", "--replicas=8")
-    up_box.kubectl("set", "resources", "deployment/gpu", "--limits=nvidia.com/gpu=1")
+    up_box.kubectl("apply", "-f", "-", stdin=json.dumps(GPU_DEPLOYMENT))
     up_box.kubectl("rollout", "status", "deployment/gpu", "--timeout=60s")
     names = "jsonpath={.items[*].metadata.name}"
     before = up_box.kubectl(
