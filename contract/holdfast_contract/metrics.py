@@ -28,6 +28,9 @@ EXECUTIONS: Final = "holdfast_executions_total"
 SLOTS_BUSY: Final = "holdfast_slots_busy"
 """Gauge, worker: requests being worked on."""
 
+GATEWAYS: Final = "holdfast_gateways"
+"""Gauge, gateway: how many gateways this one knows to be alive, itself included."""
+
 QUEUE_BUCKETS_S: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 """From an idle replica to a cold start with a large image."""
 

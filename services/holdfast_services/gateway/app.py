@@ -138,7 +138,8 @@ class InternalApp:
         if path.startswith(names.PATH_REPLY + "/"):
             await self._replies.receive_answer(scope, receive, send)
         elif path == "/metrics":
-            text = self._metrics.text(self._parts.held, list(self._parts.catalog.documents))
+            parts = self._parts
+            text = self._metrics.text(parts.held, list(parts.catalog.documents), parts.gateways())
             content = b"text/plain; version=0.0.4; charset=utf-8"
             await reply(send, Answer(200, text, ((b"content-type", content),)))
         else:

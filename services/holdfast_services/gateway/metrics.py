@@ -44,6 +44,7 @@ class Metrics:
             buckets=metrics.QUEUE_BUCKETS_S,
             registry=self.registry,
         )
+        self._gateways = Gauge(metrics.GATEWAYS, "Gateways known to be alive", registry=self.registry)
         self._counters: dict[tuple[str, int, str], Counter] = {}
         self._histograms: dict[str, tuple[Histogram, Histogram]] = {}
 
@@ -82,8 +83,9 @@ class Metrics:
             except KeyError:
                 pass
 
-    def text(self, held: HeldRequests, endpoints: list[str]) -> bytes:
+    def text(self, held: HeldRequests, endpoints: list[str], gateways: int) -> bytes:
         """The exposition, with the gauges as of now."""
+        self._gateways.set(gateways)
         for endpoint in endpoints:
             callers = held.of(endpoint)
             running = sum(1 for caller in callers if caller.running)
