@@ -259,7 +259,12 @@ def test_lists_and_descriptions_of_endpoints(client: Callable[..., Client]) -> N
     made = client()
     assert [one.name for one in made.endpoints()] == ["count", "echo"]
     echo = made.endpoint("echo")
-    assert (echo.replicas.ready, echo.max_replicas, echo.visibility, echo.state) == (1, 3, "private", "active")
+    assert (echo.replicas.ready, echo.max_replicas, echo.visibility, echo.state) == (
+        1,
+        3,
+        "private",
+        "active",
+    )
     assert made.templates()[0].version == "1.0.0"
     with pytest.raises(holdfast_client.NotFoundError, match="no endpoint nope"):
         made.endpoint("nope")
