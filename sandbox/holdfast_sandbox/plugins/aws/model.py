@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 Client = Any
 """A boto3 client: its methods are made at run time, from AWS's service descriptions."""
@@ -142,9 +141,6 @@ class Row:
         return frozenset({*self.outputs, *self.inputs, *self.local, *covered, *extra, "region"})
 
 
-_WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-
-
 def pascal(value: Any, renames: Mapping[str, str] | None = None) -> Any:
     """Pulumi's `camelCase` fields as the API's `PascalCase`, at every depth; None values are left out."""
     names = renames or {}
@@ -169,16 +165,6 @@ def camel(value: Any, renames: Mapping[str, str] | None = None) -> Any:
     if isinstance(value, list):
         return [camel(item, renames) for item in value]
     return value
-
-
-def as_pascal(name: str, renames: Mapping[str, str] | None = None) -> Source:
-    """A source: the property `name` in the API's spelling."""
-    return lambda values: pascal(values.get(name), renames)
-
-
-def constant(value: Any) -> Source:
-    """A source that is always the same."""
-    return lambda _values: value
 
 
 @dataclass(frozen=True, slots=True)

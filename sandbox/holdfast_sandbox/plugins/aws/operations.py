@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from holdfast_sandbox.plugins.aws.differences import DEFAULTS, covers, same
 from holdfast_sandbox.plugins.aws.model import Action, Call, Client, Extract, Row, Session, Source, Values
-from holdfast_sandbox.plugins.aws.session import is_missing
+from holdfast_sandbox.plugins.aws.session import ProviderError, is_missing
 
 COMPLETE_TAGS: Final = "@tags"
 """While something is created: its tags with the provider's default ones, for calls that want them at once."""
@@ -95,23 +95,20 @@ def update(
 ) -> dict[str, Any]:
     """Bring it from `old` (its state) to `new` (its inputs); returns its properties."""
     client = session.client(row.service, new.get("region"))
-    computed = {
-        name: value for name, value in old.items() if name not in row.known_inputs() or name in row.outputs
-    }
-    values = Values({**computed, **new}, identity, session)
     wanted = set(changed)
+    # What is no longer declared must not live on as what it was.
+    dropped = {name for name in wanted if name not in new}
+    kept = {name: value for name, value in old.items() if name not in dropped}
+    values = Values({**kept, **new}, identity, session)
     for one in row.updates:
         if wanted & set(one.properties):
             _act(client, one.action, values)
     if row.tags and "tags" in wanted:
         _change_tags(row, client, values, old.get("tagsAll") or {}, tags)
-    stale = {name for name in old if name not in new and name in wanted}
-    known = {
-        name: value for name, value in {**old, **new}.items() if name not in stale and name not in row.unsure
-    }
+    known = {name: value for name, value in {**kept, **new}.items() if name not in row.unsure}
     properties = read(row, session, identity, known, tags_of_provider(new, tags))
     if properties is None:
-        raise KeyError(f"{identity}, which was there at the last look and is gone: run `pulumi refresh`; it")
+        raise ProviderError(f"{row.token}: {identity} is gone since the last look: run `pulumi refresh`")
     return properties
 
 

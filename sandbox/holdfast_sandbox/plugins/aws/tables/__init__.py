@@ -10,14 +10,16 @@ from holdfast_sandbox.plugins.aws.tables import (
     compute,
     domains,
     eks,
+    firewall,
     iam,
     network,
+    routes,
     secrets,
     storage,
 )
 from holdfast_sandbox.plugins.aws.tables.functions import FUNCTIONS
 
-_TABLES: Final = (secrets, iam, storage, network, compute, eks, balancing, domains)
+_TABLES: Final = (secrets, iam, storage, network, routes, firewall, compute, eks, balancing, domains)
 ROWS: Final[dict[str, Row]] = {row.token: row for table in _TABLES for row in table.ROWS}
 """Every type, by its token."""
 
