@@ -10,7 +10,10 @@ import pytest
 from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
 
+from holdfast_contract import tokens
+
 ROOT = Path(__file__).resolve().parents[3]
+TOKEN = tokens.new_token("look1")
 COLD = {"accepted": 0.0, "scaled": 0.06, "scheduled": 0.4, "pulled": 2.9, "ready": 4.8, "answered": 5.6}
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -83,3 +86,41 @@ async def test_every_view_is_accessible_and_fits_its_screen(
             wrong.append(f"{name} is {width} px wide")
         await page.context.close()
     assert not wrong, "\n".join(wrong)
+
+
+GUIDE = ROOT / "docs" / "guides" / "images"
+MAX_PICTURE_BYTES = 150_000
+
+
+async def test_the_guides_pictures_are_made_here_and_are_small(
+    gateway: Any, open_page: Any, screenshots: Path
+) -> None:
+    """Copy them from HOLDFAST_SCREENSHOTS to docs/guides/images when the page has changed."""
+    _endpoints(gateway)
+    gateway.endpoints["receipts"]["url"] = "https://receipts.models.example.com"
+    gateway.endpoints["receipts"]["visibility"] = "private"
+    gateway.tokens[TOKEN] = ["receipts"]
+    size = {"width": 1000, "height": 700}
+
+    page = await open_page(f"{gateway.url}/#/", viewport=size, token=TOKEN)
+    await page.screenshot(path=screenshots / "page-gallery.png")
+    await page.goto(f"{gateway.url}/#/e/receipts")
+    await page.get_by_role("button", name="A till receipt").click()
+    await page.get_by_text("receipt.png, ").first.wait_for()
+    await page.get_by_role("button", name="Send", exact=True).click()
+    await page.locator(".output canvas").wait_for()
+    await page.screenshot(path=screenshots / "page-endpoint.png", full_page=True)
+    await page.goto(f"{gateway.url}/#/new?template=ocr")
+    await page.get_by_label("Least replicas").fill("5")
+    await page.get_by_label("Most replicas").fill("3")
+    await page.get_by_text("scaling.min_replicas is 5").first.wait_for()
+    await page.screenshot(path=screenshots / "page-new.png")
+    _check_pictures(screenshots)
+
+
+def _check_pictures(screenshots: Path) -> None:
+    made = {path.name for path in screenshots.glob("page-*.png")}
+    assert made == {path.name for path in GUIDE.glob("page-*.png")}
+    for folder in (screenshots, GUIDE):
+        for path in folder.glob("page-*.png"):
+            assert path.stat().st_size < MAX_PICTURE_BYTES, path

@@ -149,7 +149,7 @@ async def test_the_form_has_a_control_for_every_kind_of_field_and_sends_what_it_
 
 
 async def test_wrong_input_is_summed_up_with_links_and_nothing_is_sent(
-    gateway: Any, open_page: Any, tmp_path: Path, fake: Any
+    gateway: Any, open_page: Any, tmp_path: Path, fake: Any, screenshots: Path
 ) -> None:
     _write_template(tmp_path / "templates", EVERY)
     gateway._templates = fake.Templates.load(tmp_path / "templates")
@@ -171,6 +171,7 @@ async def test_wrong_input_is_summed_up_with_links_and_nothing_is_sent(
     assert "Steps is 99, above 50: use 50 or less" in [
         await page.locator(f"[id='{one}']").inner_text() for one in described
     ]
+    await page.screenshot(path=screenshots / "wrong-input.png", full_page=True)
     await summary.get_by_role("link", name="Prompt is missing").click()
     await expect(page.get_by_label("Prompt")).to_be_focused()
     assert all(method == "GET" for method, _, _, _ in gateway.requests)
@@ -181,7 +182,9 @@ async def test_wrong_input_is_summed_up_with_links_and_nothing_is_sent(
     assert await steps.get_attribute("aria-invalid") is None
 
 
-async def test_a_held_request_is_told_step_by_step_in_one_polite_region(gateway: Any, open_page: Any) -> None:
+async def test_a_held_request_is_told_step_by_step_in_one_polite_region(
+    gateway: Any, open_page: Any, screenshots: Path
+) -> None:
     held = gateway.add("receipts", template=OCR)
     go = asyncio.Event()
 
@@ -205,6 +208,7 @@ async def test_a_held_request_is_told_step_by_step_in_one_polite_region(gateway:
     held["waiting"] = 1
     await expect(_state(page)).to_contain_text("Scaled: 1 replica starting.")
     await expect(page.locator(".status")).to_contain_text("1 starting")
+    await page.screenshot(path=screenshots / "held.png")
     held["replicas"] = {"desired": 1, "pending": 0, "ready": 1, "busy": 1}
     held["waiting"], held["running"] = 0, 1
     await expect(_state(page)).to_have_text("A replica works on it.")
@@ -292,7 +296,7 @@ async def test_a_request_in_the_background_shows_progress_and_can_be_canceled(
     gateway.jobs["j1"].update(status="RUNNING", attempt=1)
     await expect(_state(page)).to_have_text("A replica works on it.")
     gateway.jobs["j1"]["status"] = "SUCCEEDED"
-    await expect(page.get_by_text("done at last")).to_be_visible()
+    await expect(page.get_by_text("done at last", exact=True)).to_be_visible()
 
     await page.get_by_role("button", name="Send", exact=True).click()
     await expect(_state(page)).to_have_text("In the queue, 2 requests before it.")
