@@ -1,0 +1,146 @@
+"""Whether every accepted request ended, and every caller was told the truth. Pure.
+
+Three witnesses that know nothing of each other: the broker's acknowledgements say what was accepted, the models' logs
+what was executed, the callers what they were told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+__all__ = ["Account", "Ending", "Execution", "Outcome", "settle"]
+
+
+class Ending(Enum):
+    """What a caller saw last."""
+
+    ANSWERED = "answered"
+    """The whole answer, and the right one."""
+    TOLD = "told that it failed"
+    """A problem that says so; no retry is asked for."""
+    REFUSED = "refused"
+    """Never accepted, and said so; or the connection was refused."""
+    BROKE_OFF = "broke off visibly"
+    """The answer had begun, and broke off with an error."""
+    LEFT = "left"
+    """The caller itself went away."""
+    CUT = "cut off"
+    """The connection broke before an answer began: the caller does not know."""
+    WRONG = "wrong answer"
+    """A clean end of an answer that is not complete or not to this request."""
+    HUNG = "no end"
+    """Nothing came for longer than any deadline."""
+
+
+_FAULTS = (Ending.WRONG, Ending.HUNG)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One request as its caller saw it; asking again with the same idempotency key is the same request."""
+
+    number: int
+    kind: str
+    ending: Ending
+    request_id: str | None = None
+    """Where the gateway had said it."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution as a model recorded it."""
+
+    request_id: str
+    number: int
+    outcome: str
+    """`answered`, `canceled`, …; `lost` where the model was killed meanwhile."""
+    concurrency: int
+    """How many ran when it began, itself included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The result."""
+
+    accepted: int
+    completed: int
+    """Executed to the end."""
+    excused: int
+    """Accepted and not completed, but whoever asked was told so, saw it break off, or had left."""
+    repeated: int
+    """Executions beyond the first of a request."""
+    endings: Mapping[str, int] = field(default_factory=dict)
+    """By kind and ending."""
+    faults: tuple[str, ...] = ()
+    """What must not be; empty: all is accounted for."""
+
+
+def settle(
+    accepted: Mapping[str, int],
+    executions: Iterable[Execution],
+    outcomes: Iterable[Outcome],
+    *,
+    concurrency: int,
+) -> Account:
+    """`accepted`: the caller's number by request id. `concurrency`: what one replica may run at a time."""
+    by_number = {outcome.number: outcome for outcome in outcomes}
+    faults: list[str] = []
+    began: Counter[str] = Counter()
+    done: set[str] = set()
+    numbers = dict(accepted)
+    for execution in executions:
+        began[execution.request_id] += 1
+        numbers.setdefault(execution.request_id, execution.number)
+        if execution.outcome == "answered":
+            done.add(execution.request_id)
+        if execution.concurrency > concurrency:
+            faults.append(
+                f"request {execution.request_id} was executed beside {execution.concurrency - 1} others, "
+                f"above a concurrency of {concurrency}"
+            )
+    excused = 0
+    for request_id, number in numbers.items():
+        if request_id in done:
+            continue
+        outcome = by_number.get(number)
+        if outcome is not None and _excuses(outcome, request_id):
+            excused += 1
+        else:
+            seen = (
+                f"its caller saw: {outcome.ending.value} {outcome.detail}"
+                if outcome
+                else "no caller knows it"
+            )
+            faults.append(f"request {request_id} (number {number}) was accepted and never completed; {seen}")
+    answered = {numbers[request_id] for request_id in done}
+    for outcome in by_number.values():
+        if outcome.ending in _FAULTS:
+            faults.append(
+                f"number {outcome.number} ({outcome.kind}): {outcome.ending.value} {outcome.detail}"
+            )
+        elif outcome.ending is Ending.ANSWERED and outcome.number not in answered:
+            faults.append(
+                f"number {outcome.number} ({outcome.kind}) was answered and never executed to its end"
+            )
+    return Account(
+        accepted=len(numbers),
+        completed=len(done),
+        excused=excused,
+        repeated=sum(began.values()) - len(began),
+        endings=dict(Counter(f"{it.kind}: {it.ending.value}" for it in by_number.values())),
+        faults=tuple(faults),
+    )
+
+
+def _excuses(outcome: Outcome, request_id: str) -> bool:
+    """Whether it is all right that this request never completed."""
+    if outcome.ending is Ending.LEFT:
+        return True
+    if outcome.ending in (Ending.TOLD, Ending.BROKE_OFF):
+        # Told of this very request; an earlier one of the same caller is no excuse.
+        return outcome.request_id == request_id
+    return False

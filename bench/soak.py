@@ -1,0 +1,277 @@
+"""`python -m bench.soak [--minutes N]`: load with random kills; accepted must equal completed.
+
+Three gateways, four replicas of two slots, a scaler and a broker, all real processes. Synchronous, streaming and
+asynchronous requests arrive all the time; every few seconds one process is killed with SIGKILL and started again a
+moment later. At the end the load stops, and then: nothing waits or runs any more; every request that the broker
+acknowledged was executed to its end, or its caller was told otherwise; no caller got a wrong answer or none; no model
+ever had more than two requests. Exit code 1 where any of that does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import sys
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from nats.aio.msg import Msg
+
+from bench.accounts import Account, Execution, settle
+from bench.callers import Callers
+from bench.plane import Plane, open_plane
+from bench.processes import ROOT, Process, free_ports
+from bench.statistics import percentile
+from holdfast_contract import messages, names
+
+_ENDPOINT: Final = "soak"
+_GATEWAYS: Final = 3
+_REPLICAS: Final = 4
+_CONCURRENCY: Final = 2
+_CALLERS: Final = 24
+_KILL_EVERY_S: Final = (3.0, 6.0)
+_DOWN_S: Final = (0.1, 2.0)
+_SETTLE_S: Final = 120.0
+"""For what was under way when the load stopped: a lost attempt comes back after 15 s."""
+_SHOWN_FAULTS: Final = 20
+_STANDIN: Final = ROOT / "tests" / "support" / "standin" / "standin.py"
+
+
+@dataclass(slots=True)
+class Witness:
+    """Listens at the broker to what is published, and to what the stream acknowledges."""
+
+    accepted: dict[str, int] = field(default_factory=dict)
+    """Caller's number by request id."""
+    acknowledged: int = 0
+    _published: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """(request id, number) by the address that the acknowledgement goes to."""
+
+    async def on_publish(self, message: Msg) -> None:
+        """A gateway publishes a request."""
+        head = json.loads((message.headers or {})[messages.REQUEST_HEADER])
+        self._published[message.reply] = (head["id"], number_of(head["path"]))
+
+    async def on_answer(self, message: Msg) -> None:
+        """Somebody is answered."""
+        found = self._published.pop(message.subject, None)
+        if found is not None and message.data.startswith(b'{"stream"'):
+            self.accepted[found[0]] = found[1]
+            self.acknowledged += 1
+
+
+def number_of(path: str) -> int:
+    """The caller's number in `/n/<number>`."""
+    return int(path.rpartition("/")[2])
+
+
+@dataclass(slots=True)
+class Replica:
+    """A worker and its model."""
+
+    worker: Process
+    model: Process
+    log: Path
+
+
+class Soak:
+    """Everything that runs."""
+
+    def __init__(self, plane: Plane, seed: int) -> None:
+        self._plane = plane
+        self._random = random.Random(seed)
+        self._replicas: list[Replica] = []
+        self._scaler: Process
+        self.kills: Counter[str] = Counter()
+        self.witness = Witness()
+        self.callers: Callers
+
+    async def start(self) -> None:
+        """All parts, ready."""
+        plane = self._plane
+        plane.document(_ENDPOINT, replicas=_REPLICAS, concurrency=_CONCURRENCY, max_queue=500)
+        for _ in range(_GATEWAYS):
+            plane.start_gateway()
+        self._scaler = self._start_scaler()
+        await plane.until_ready([gateway.url for gateway in plane.gateways])
+        await plane.until_known(_ENDPOINT)
+        await plane.broker.subscribe(names.queue_subject(_ENDPOINT, "*"), self.witness.on_publish)
+        await plane.broker.subscribe("_INBOX.>", self.witness.on_answer)
+        for _ in range(_REPLICAS):
+            self._replicas.append(self._start_replica())
+        await plane.until_ready([worker.url for worker in plane.workers])
+        urls = [gateway.url for gateway in plane.gateways]
+        seed = self._random.randrange(10**6)
+        self.callers = Callers(plane.http, urls, _ENDPOINT, plane.token, seed)
+
+    def _start_replica(self) -> Replica:
+        plane = self._plane
+        port = free_ports(1)[0]
+        log = plane.folder / f"executions-{port}.jsonl"
+        env = {"STANDIN_PORT": str(port), "STANDIN_NAME": f"model-{port}", "STANDIN_LOG": str(log)}
+        argv = [sys.executable, str(_STANDIN)]
+        model = plane.processes.add(Process(argv, plane.folder / f"standin-{port}.log", env))
+        return Replica(plane.start_worker(_ENDPOINT, port).process, model, log)
+
+    def _start_scaler(self) -> Process:
+        plane = self._plane
+        grpc, http = free_ports(2)
+        env = {
+            names.ENV_NATS_URL: plane.nats_url,
+            names.ENV_DOCUMENTS_DIR: str(plane.documents),
+            names.ENV_BIND: "127.0.0.1",
+            names.ENV_PORT: str(grpc),
+            names.ENV_INTERNAL_PORT: str(http),
+        }
+        argv = [sys.executable, "-m", "holdfast_services.scaler"]
+        return plane.processes.add(Process(argv, plane.folder / "scaler.log", env))
+
+    async def run(self, minutes: float) -> None:
+        """Load and kills for so long, then the load's end and what is under way."""
+        ends = time.monotonic() + 60 * minutes
+        killing = asyncio.create_task(self._kill_until(ends))
+        try:
+            await self.callers.run(_CALLERS, lambda: time.monotonic() > ends)
+        finally:
+            killing.cancel()
+            await asyncio.wait({killing})
+        for process in self._all():
+            process.start()
+        await self._plane.until_empty(_ENDPOINT, _SETTLE_S)
+
+    def _all(self) -> list[Process]:
+        of_replicas = [process for replica in self._replicas for process in (replica.worker, replica.model)]
+        gateways = [gateway.process for gateway in self._plane.gateways]
+        return [self._plane.nats, self._scaler, *gateways, *of_replicas]
+
+    async def _kill_until(self, ends: float) -> None:
+        bag: list[str] = []
+        while True:
+            await asyncio.sleep(self._random.uniform(*_KILL_EVERY_S))
+            if time.monotonic() > ends:
+                return
+            if not bag:  # every kind equally often, in any order
+                bag = ["worker", "replica", "gateway", "scaler", "broker"]
+                self._random.shuffle(bag)
+            kind = bag.pop()
+            victims = self._victims(kind)
+            for process in victims:
+                process.kill()
+            self.kills[kind] += 1
+            try:
+                await asyncio.sleep(self._random.uniform(*_DOWN_S))
+            finally:
+                for process in victims:
+                    process.start()
+
+    def _victims(self, kind: str) -> list[Process]:
+        match kind:
+            case "worker":
+                return [self._random.choice(self._replicas).worker]
+            case "replica":
+                replica = self._random.choice(self._replicas)
+                return [replica.worker, replica.model]
+            case "gateway":
+                return [self._random.choice(self._plane.gateways).process]
+            case "scaler":
+                return [self._scaler]
+            case _:
+                return [self._plane.nats]
+
+    def executions(self) -> list[Execution]:
+        """What the models recorded."""
+        found = []
+        for replica in self._replicas:
+            if replica.log.exists():
+                found += executions(replica.log.read_text().splitlines())
+        return found
+
+
+def executions(lines: list[str]) -> list[Execution]:
+    """Of one model's log, begins and ends put together. A line that a kill cut short is left out."""
+    begun: dict[tuple[int, int], dict[str, object]] = {}
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        begun.setdefault((entry["pid"], entry["number"]), {}).update(entry)
+    return [
+        Execution(
+            request_id=str(entry["request_id"]),
+            number=number_of(str(entry["path"])),
+            outcome=str(entry["outcome"]) if entry["event"] == "end" else "lost",
+            concurrency=int(str(entry["concurrency"])),
+        )
+        for entry in begun.values()
+    ]
+
+
+async def soak(minutes: float, seed: int) -> bool:
+    """Run, print, and say whether all is accounted for."""
+    async with open_plane() as plane:
+        it = Soak(plane, seed)
+        await it.start()
+        print(f"soak of {minutes:g} minutes, seed {seed}", flush=True)
+        stuck = ""
+        try:
+            await it.run(minutes)
+        except TimeoutError:
+            depth = await plane.broker.depth(_ENDPOINT)
+            stuck = f"the queue is not empty {_SETTLE_S:.0f} s after the load ended: {depth}"
+        info = await plane.broker.jetstream.stream_info(names.stream_name(_ENDPOINT))
+        account = settle(it.witness.accepted, it.executions(), it.callers.outcomes, concurrency=_CONCURRENCY)
+    print(_report(it, account, info.state.last_seq))
+    faults = [*account.faults, *([stuck] if stuck else [])]
+    # The witness is deaf while the broker is down; models and broker count without it.
+    if account.accepted < info.state.last_seq:
+        faults.append(
+            f"the stream took {info.state.last_seq} requests, of which only {account.accepted} are known"
+        )
+    for fault in faults[:_SHOWN_FAULTS]:
+        print(f"  FAULT {fault}")
+    print(f"{'FAILED' if faults else 'all accounted for'}: {len(faults)} faults")
+    return not faults
+
+
+def _report(it: Soak, account: Account, stored: int) -> str:
+    answers = it.callers.answer_s
+    lines = [
+        f"callers' requests {len(it.callers.outcomes)}, accepted {account.accepted} (in the stream: {stored}), "
+        f"completed {account.completed}, not completed and told so {account.excused}, "
+        f"executed again after a kill {account.repeated}",
+        "killed: " + ", ".join(f"{kind} {number}" for kind, number in sorted(it.kills.items())),
+        *(f"  {ending:32} {number:7}" for ending, number in sorted(account.endings.items())),
+    ]
+    if answers:
+        p50, p99 = (1000 * percentile(answers, share) for share in (0.5, 0.99))
+        lines.append(f"synchronous answers: p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {max(answers):.1f} s")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Exit code 1 where something is not accounted for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.soak",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--minutes", type=float, default=10, help="how long the load lasts; default 10")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="for the same kinds of requests and kills again"
+    )
+    given = parser.parse_args()
+    logging.getLogger("holdfast").setLevel(logging.ERROR)
+    seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
+    return 0 if uvloop.run(soak(given.minutes, seed)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
