@@ -41,7 +41,7 @@ export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy 
     state.dataset.step = "";
     tell(`Sending${call.payload?.length > 2000 ? ` ${bytes(call.payload.length ?? call.payload.size)}` : ""}.`, "sending");
     onbusy(true);
-    const tick = setInterval(() => { clock.textContent = seconds(Math.round((performance.now() - began) / 1000)); }, 1000);
+    const tick = setInterval(() => { clock.textContent = `${Math.round((performance.now() - began) / 1000)} s`; }, 1000);
     clock.textContent = "";
     try {
       await (call.mode === "background" ? background(call, abort, began) : held(call, abort, began));
