@@ -102,12 +102,10 @@ CLUSTER: Final = Row(
         "createdAt": "createdAt",
         "roleArn": "roleArn",
         "certificateAuthority": lambda found, _values: {"data": found["certificateAuthority"]["data"]},
-        "certificateAuthorities": lambda found, _values: [{"data": found["certificateAuthority"]["data"]}],
         "vpcConfig": "resourcesVpcConfig",
         "identities": lambda found, _values: [
             {"oidcs": [{"issuer": found.get("identity", {}).get("oidc", {}).get("issuer", "")}]}
         ],
-        "clusterId": lambda _found, _values: None,
     },
     updates=(
         Update(("version",), _no_upgrade),

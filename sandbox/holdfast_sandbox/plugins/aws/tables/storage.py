@@ -95,6 +95,7 @@ def _setting(
     delete: str | Callable[[Client, Values], Any],
     required: tuple[str, ...] = (),
     inputs: tuple[str, ...],
+    local: frozenset[str] = frozenset({"expectedBucketOwner"}),
     json: frozenset[str] = frozenset(),
 ) -> Row:
     """A setting of a bucket: its id is the bucket's, creating and changing it are the same call."""
@@ -110,7 +111,7 @@ def _setting(
         outputs={"bucket": lambda _found, values: values.id, **outputs},
         updates=(Update(inputs, write),),
         delete=Call(delete, {"Bucket": "@id"}) if isinstance(delete, str) else delete,
-        local=frozenset({"expectedBucketOwner"}),
+        local=local,
         json=json,
     )
 
@@ -148,6 +149,7 @@ SETTINGS: Final = (
         get="get_public_access_block",
         outputs={name: f"PublicAccessBlockConfiguration.{name[:1].upper()}{name[1:]}" for name in _BLOCKS},
         delete="delete_public_access_block",
+        local=frozenset(),
         inputs=_BLOCKS,
     ),
     _setting(
@@ -187,6 +189,7 @@ SETTINGS: Final = (
         outputs={"policy": "Policy"},
         delete="delete_bucket_policy",
         required=("policy",),
+        local=frozenset(),
         inputs=("policy",),
         json=frozenset({"policy"}),
     ),
@@ -208,6 +211,7 @@ SETTINGS: Final = (
         },
         delete="delete_bucket_ownership_controls",
         required=("rule",),
+        local=frozenset(),
         inputs=("rule",),
     ),
 )
