@@ -12,7 +12,6 @@ import pytest
 from holdfast_sandbox.plugins.aws.model import Row
 from holdfast_sandbox.plugins.aws.tables import FUNCTIONS, ROWS
 
-
 # The SDK warns about its own old names when its classes are looked at.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
