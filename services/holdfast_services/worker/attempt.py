@@ -94,6 +94,8 @@ class Attempt:
         self._reply: Reply | None = None
         self._head: AnswerHead | None = None
         self._sent_any = False
+        self.model_free = asyncio.Event()
+        """Set when the model has nothing more to do with this request, at the latest when the attempt is over."""
         self.ended: RequestState | None = None
         """How it ended; None: it was given back."""
 
@@ -209,6 +211,7 @@ class Attempt:
         keep = self.message.recorded or url is None
         whole = await self._whole(answer)
         if whole is not None:
+            self.model_free.set()
             if keep:
                 await sink.write(whole)
             if url is not None:

@@ -29,6 +29,8 @@ _MAX_POLL_S: Final = 0.25
 """While a model starts it is asked four times a second: less than 100 ms are lost on average."""
 _WATCH_S: Final = 5.0
 _FAILURES: Final = 3
+_FINISHING: Final = 3
+"""Requests at hand per slot, at most: one in the model, the others being handed on and acknowledged."""
 _REMEMBERED_CANCELS: Final = 10_000
 _REMEMBERED_S: Final = 600.0
 
@@ -98,6 +100,7 @@ class WorkerService:
             async with asyncio.TaskGroup() as slots:
                 for puller in self._pullers:
                     slots.create_task(self._slot(puller))
+            await self._idle.wait()
         finally:
             ticking.cancel()
             watching.cancel()
@@ -129,24 +132,34 @@ class WorkerService:
             if self._draining or not self._ready.is_set():
                 await delivery.give_back(0.05)
                 continue
-            request_id = delivery.message.id
-            attempt = Attempt(delivery, self._means, canceled=request_id in self._canceled)
-            job = _Job(attempt, asyncio.create_task(attempt.run()))
-            self._jobs[request_id] = job
+            if delivery.message.id in self._jobs:
+                await delivery.give_back(1.0)  # it came again while its end is being confirmed here
+                continue
+            attempt = Attempt(delivery, self._means, canceled=delivery.message.id in self._canceled)
+            job = _Job(attempt, asyncio.create_task(self._work(attempt)))
+            self._jobs[delivery.message.id] = job
             self._mark_busy()
-            try:
-                await asyncio.wait({job.task})
-                self._account(job)
-            finally:
-                self._jobs.pop(request_id, None)
-                self._mark_busy()
+            # The slot is free as soon as the model is: handing the answer on takes no part of it.
+            await attempt.model_free.wait()
+            while len(self._jobs) > _FINISHING * len(self._pullers):
+                await asyncio.wait(
+                    {job.task for job in self._jobs.values()}, return_when=asyncio.FIRST_COMPLETED
+                )
 
-    def _account(self, job: _Job) -> None:
-        name, attempt = self._document.name, job.attempt
-        error = None if job.task.cancelled() else job.task.exception()
-        if error is not None:
+    async def _work(self, attempt: Attempt) -> None:
+        try:
+            await attempt.run()
+        except Exception as error:
             # Not foreseen: the message comes back by itself after the acknowledgement's time.
             _log.error("attempt failed", trace=error, request_id=attempt.message.id)
+        finally:
+            self._jobs.pop(attempt.message.id, None)
+            self._account(attempt)
+            self._mark_busy()
+            attempt.model_free.set()
+
+    def _account(self, attempt: Attempt) -> None:
+        name = self._document.name
         if attempt.ended is None:
             self._redeliveries.labels(name).inc()
             # What broke this attempt may have broken the model: no more work before it says it is well.
