@@ -40,6 +40,8 @@ INPUTS_FILE: Final = "images-inputs.json"
 """In the state folder: name → hash of the files that the pushed image was made from."""
 PLATFORM_FILE: Final = "platform-images.json"
 """In the state folder: public name → hash of the binary that the node's image was made from."""
+CATALOGUE: Final = ("README.md", "*/template.yaml", "*/*.schema.json", "*/README.md", "*/examples")
+"""What the services' image has of `templates/`: what people are told, not what the templates' images run."""
 IGNORED: Final = frozenset({"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".DS_Store"})
 """Never in an image, so never a reason to build one anew."""
 
@@ -94,6 +96,8 @@ def project_images(checkout: Path = CHECKOUT) -> list[ProjectImage]:
             checkout / "services" / "requirements.lock",
             checkout / "services" / "holdfast_services",
             checkout / "contract" / "holdfast_contract",
+            checkout / "web",
+            *(found for told in CATALOGUE for found in sorted((checkout / "templates").glob(told))),
             checkout / ".dockerignore",
         ),
     )
