@@ -51,7 +51,9 @@ def client(service: str) -> Any:
 def start(paths: Paths) -> None:
     """Start the stand-in and fill it."""
     server = Path(sys.executable).with_name("moto_server")
-    processes.start(paths, "aws", [server, "-H", "127.0.0.1", "-p", str(PORT)])
+    # Without them no role can have one of AWS's own policies, as every role of EKS does; 42 MiB at first use.
+    settings = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
+    processes.start(paths, "aws", [server, "-H", "127.0.0.1", "-p", str(PORT)], settings)
     processes.wait_until("the AWS stand-in does not answer", _answers, 30, paths, "aws")
     put_secret(REGISTRY_SECRET, {"username": registry.USER, "password": registry.password(paths)})
     put_secret(DEMO_SECRET, {"greeting": "hello from Secrets Manager"})
