@@ -151,6 +151,7 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
     server.on_answered += [metrics.answered, ColdStarts(parts, pages, metrics).answered]
     catalog.on_removed(server.endpoint_removed)
     catalog.on_removed(metrics.forget)
+    catalog.on_removed(pages.recent.forget)
     work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records).run()]
     work.append(
         Webhooks(

@@ -93,13 +93,16 @@ class PublicApp:
         # Names that callers make up must not become labels.
         known = target.endpoint in self._parts.catalog.documents
         self._metrics.finished(target.endpoint if known else "", status, cause)
+        ended = self._parts.clock()
+        if known:
+            self._pages.recent.ended(target.endpoint, ended, ended - started, status, cause)
         _log.info(
             "request",
             request_id=request_id,
             endpoint=target.endpoint,
             status=status,
             cause=cause,
-            seconds=round(self._parts.clock() - started, 4),
+            seconds=round(ended - started, 4),
         )
 
     async def _synchronous(self, admitted: Admitted, receive: Receive, send: Send) -> tuple[int, str]:

@@ -153,6 +153,17 @@ DOCUMENT: Final[dict[str, Any]] = {
                             ("accepted", "scaled", "scheduled", "pulled", "ready", "answered"), _NUMBER
                         ),
                     },
+                    "window_s": {"type": "number", "description": "What latency and errors look back on"},
+                    "latency": {
+                        "type": ["object", "null"],
+                        "description": "Seconds from arrival to the answer's end, through this gateway",
+                        "properties": {"count": _COUNT, "p50_s": _NUMBER, "p90_s": _NUMBER, "p99_s": _NUMBER},
+                    },
+                    "errors": {
+                        "type": "object",
+                        "description": "How many by cause, through this gateway; `model-5xx`: the model's own",
+                        "additionalProperties": {"type": "integer"},
+                    },
                 },
                 "required": ["name", "url", "state", "visibility", "replicas", "waiting", "running"],
             },

@@ -10,6 +10,7 @@ from holdfast_contract import names, problems
 from holdfast_contract.document import EndpointDocument, Visibility
 from holdfast_services.broker import BrokerError
 from holdfast_services.gateway.core import admission
+from holdfast_services.gateway.core.recent import Recent
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.openapi import DOCUMENT
 from holdfast_services.gateway.page import Page
@@ -54,6 +55,7 @@ class Pages:
         """This gateway stops soon: it still serves, and wants no new connections."""
         self.cold_starts: dict[str, dict[str, float | None]] = {}
         """The phases of each endpoint's last cold start, seconds from acceptance."""
+        self.recent = Recent()
 
     async def answer(self, path: str, scope: dict[str, Any], receive: Receive) -> Answer:
         """The answer of a page; a problem where there is none."""
@@ -168,6 +170,7 @@ class Pages:
             "last_request_at": max((at for at in (last, here) if at is not None), default=None),
             "failure": parts.replicas.failure(name),
             "last_cold_start": self.cold_starts.get(name),
+            **self.recent.summary(name, parts.clock()),
         }
 
 
