@@ -31,7 +31,7 @@ export function statusPanel() {
         ["Last request", ago(endpoint.last_request_at, now)],
       ];
       const latency = endpoint.latency;
-      if (latency) rows.push(["Latency", `p50 ${seconds(latency.p50_s)}, p90 ${seconds(latency.p90_s)}, p99 ${seconds(latency.p99_s)}`]);
+      if (latency) rows.push(["Latency", `p50 ${seconds(latency.p50_s)}, p90 ${seconds(latency.p90_s)}, p99 ${seconds(latency.p99_s)}, of ${latency.count} in the last ${seconds(endpoint.window_s)}`]);
       if (endpoint.errors) {
         const causes = Object.entries(endpoint.errors).filter(([, count]) => count > 0);
         rows.push(["Errors", causes.length ? causes.map(([cause, count]) => `${count} ${cause}`).join(", ") : "none"]);

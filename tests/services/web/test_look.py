@@ -41,6 +41,7 @@ def _endpoints(gateway: Any) -> None:
         last_cold_start=COLD,
         latency={"p50_s": 0.42, "p90_s": 0.9, "p99_s": 4.2, "count": 181},
         errors={"queue-full": 2},
+        window_s=900,
     )
     gateway.add(
         "chat", description="A language model.", replicas={"desired": 0, "pending": 0, "ready": 0, "busy": 0}

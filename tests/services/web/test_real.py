@@ -45,7 +45,6 @@ async def test_a_request_is_held_without_replicas_and_answered_by_the_first(
     plane: Any, real: Any, open_page: Any
 ) -> None:
     plane.document("demo", template=TemplateRef(name="ocr", version="1.0.0"))
-    await plane.until_true(lambda: True, "declared")
     page = await open_page(f"{real.url}/#/tokens", token=plane.token)
     await expect(page.get_by_text("opens demo")).to_be_visible()
     await _declared(real, page, plane)
@@ -60,6 +59,8 @@ async def test_a_request_is_held_without_replicas_and_answered_by_the_first(
     [execution] = replica.begun()
     assert execution["path"] == "/ocr"
     await expect(page.locator(".answer")).to_contain_text(f"replica {replica.name}")
+    await expect(page.locator(".status")).to_contain_text("of 1 in the last 15 min")
+    await expect(page.locator(".status")).to_contain_text("Errorsnone")
 
 
 async def test_going_away_withdraws_a_held_request(plane: Any, real: Any, open_page: Any) -> None:
