@@ -73,6 +73,9 @@ class Account:
     """Accepted and not completed, but whoever asked was told so, saw it break off, or had left."""
     repeated: int
     """Executions beyond the first of a request."""
+    unheard: int = 0
+    """Callers who left, and of whose request no witness knows: it may have been accepted while the first witness was
+    cut off from the broker, and taken back before anybody executed it."""
     endings: Mapping[str, int] = field(default_factory=dict)
     """By kind and ending."""
     faults: tuple[str, ...] = ()
@@ -91,10 +94,12 @@ def settle(
     faults: list[str] = []
     began: Counter[str] = Counter()
     done: set[str] = set()
+    ends: dict[str, list[str]] = {}
     numbers = dict(accepted)
     for execution in executions:
         began[execution.request_id] += 1
         numbers.setdefault(execution.request_id, execution.number)
+        ends.setdefault(execution.request_id, []).append(execution.outcome)
         if execution.outcome == "answered":
             done.add(execution.request_id)
         if execution.concurrency > concurrency:
@@ -107,15 +112,15 @@ def settle(
         if request_id in done:
             continue
         outcome = by_number.get(number)
-        if outcome is not None and _excuses(outcome, request_id):
+        if outcome is not None and _excuses(outcome, request_id, ends.get(request_id, [])):
             excused += 1
         else:
-            seen = (
-                f"its caller saw: {outcome.ending.value} {outcome.detail}"
-                if outcome
-                else "no caller knows it"
+            seen = f"{outcome.ending.value} {outcome.detail}" if outcome else "no caller knows it"
+            faults.append(
+                f"request {request_id} (number {number}, {outcome.kind if outcome else 'unknown'}) was accepted "
+                f"and never completed; its caller: {seen}; executions: {ends.get(request_id, [])}"
             )
-            faults.append(f"request {request_id} (number {number}) was accepted and never completed; {seen}")
+    known_numbers = set(numbers.values())
     answered = {numbers[request_id] for request_id in done}
     for outcome in by_number.values():
         if outcome.ending in _FAULTS:
@@ -131,16 +136,19 @@ def settle(
         completed=len(done),
         excused=excused,
         repeated=sum(began.values()) - len(began),
+        unheard=sum(it.ending is Ending.LEFT and it.number not in known_numbers for it in by_number.values()),
         endings=dict(Counter(f"{it.kind}: {it.ending.value}" for it in by_number.values())),
         faults=tuple(faults),
     )
 
 
-def _excuses(outcome: Outcome, request_id: str) -> bool:
+def _excuses(outcome: Outcome, request_id: str, ends: list[str]) -> bool:
     """Whether it is all right that this request never completed."""
     if outcome.ending is Ending.LEFT:
         return True
     if outcome.ending in (Ending.TOLD, Ending.BROKE_OFF):
         # Told of this very request; an earlier one of the same caller is no excuse.
         return outcome.request_id == request_id
-    return False
+    # A stream that was under way when its gateway was killed, of which not even the head had reached the caller: what
+    # was sent on is gone with the gateway.
+    return outcome.ending is Ending.CUT and outcome.kind == "stream" and "canceled" in ends

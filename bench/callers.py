@@ -48,6 +48,8 @@ class Callers:
         self.answer_s: list[float] = []
         """Of answered synchronous ones."""
         self.kinds = dict(KINDS)
+        self._last_seen: dict[int, str] = {}
+        """What was heard last of each request that is under way: for the report on one without an end."""
 
     async def run(self, callers: int, until: Callable[[], bool]) -> None:
         """So many callers at the same time, until `until()`; returns when the last one has its answer."""
@@ -64,7 +66,8 @@ class Callers:
                 async with asyncio.timeout(_HUNG_S):
                     outcome = await self._ask(number, kind)
             except TimeoutError:
-                outcome = Outcome(number, kind, Ending.HUNG)
+                outcome = Outcome(number, kind, Ending.HUNG, None, self._last_seen.get(number, ""))
+            self._last_seen.pop(number, None)
             self.outcomes.append(outcome)
             if outcome.ending is Ending.ANSWERED and kind == "sync":
                 self.answer_s.append(time.monotonic() - began)
@@ -99,9 +102,11 @@ class Callers:
         while True:
             try:
                 ending, request_id, detail = await self._send(number, read, key)
-            except _Unknown:
+            except _Unknown as error:
+                self._last_seen[number] = str(error)
                 await asyncio.sleep(0.2)
                 continue
+            self._last_seen[number] = f"{ending.value} {request_id} {detail}"
             if ending is Ending.REFUSED or ending is Ending.BROKE_OFF:
                 await asyncio.sleep(0.2)
                 continue
@@ -186,9 +191,10 @@ class Callers:
         path = f"{names.PATH_REQUESTS}/{submitted['id']}"
         while True:
             record = await self._poll(f"{path}?wait=5")
-            if record is None or record["state"] in ("QUEUED", "RUNNING"):
+            self._last_seen[number] = f"{path}: {record}"
+            if record is None or record["status"] in ("QUEUED", "RUNNING"):
                 continue
-            if record["state"] != "SUCCEEDED":
+            if record["status"] != "SUCCEEDED":
                 return Ending.TOLD, submitted["id"], str(record)
             result = await self._poll(f"{path}/result")
             if result is not None:

@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
+from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bench.accounts import Account, Execution, settle
+from bench.accounts import Account, Ending, Execution, settle
 from bench.callers import Callers
 from bench.plane import Plane, open_plane
 from bench.processes import ROOT, Process, free_ports
@@ -41,6 +42,7 @@ _DOWN_S: Final = (0.1, 2.0)
 _SETTLE_S: Final = 120.0
 """For what was under way when the load stopped: a lost attempt comes back after 15 s."""
 _SHOWN_FAULTS: Final = 20
+_SHOWN_TOLD: Final = 5
 _STANDIN: Final = ROOT / "tests" / "support" / "standin" / "standin.py"
 
 
@@ -54,6 +56,20 @@ class Witness:
     _published: dict[str, tuple[str, int]] = field(default_factory=dict)
     """(request id, number) by the address that the acknowledgement goes to."""
 
+    async def listen(self, url: str) -> Client:
+        """Tries again far more often than gateways do when the broker restarts, so that it is there before them."""
+        client = Client()
+        await client.connect(
+            url,
+            reconnect_time_wait=0.01,  # type: ignore[arg-type]  # seconds, a float works
+            max_reconnect_attempts=-1,
+            error_cb=_expected,
+        )
+        await client.subscribe(names.queue_subject(_ENDPOINT, "*"), cb=self.on_publish)
+        await client.subscribe("_INBOX.>", cb=self.on_answer)
+        await client.flush()
+        return client
+
     async def on_publish(self, message: Msg) -> None:
         """A gateway publishes a request."""
         head = json.loads((message.headers or {})[messages.REQUEST_HEADER])
@@ -65,6 +81,10 @@ class Witness:
         if found is not None and message.data.startswith(b'{"stream"'):
             self.accepted[found[0]] = found[1]
             self.acknowledged += 1
+
+
+async def _expected(_: Exception) -> None:
+    """The broker is killed on purpose."""
 
 
 def number_of(path: str) -> int:
@@ -89,6 +109,7 @@ class Soak:
         self._random = random.Random(seed)
         self._replicas: list[Replica] = []
         self._scaler: Process
+        self._ear: Client
         self.kills: Counter[str] = Counter()
         self.witness = Witness()
         self.callers: Callers
@@ -102,8 +123,7 @@ class Soak:
         self._scaler = self._start_scaler()
         await plane.until_ready([gateway.url for gateway in plane.gateways])
         await plane.until_known(_ENDPOINT)
-        await plane.broker.subscribe(names.queue_subject(_ENDPOINT, "*"), self.witness.on_publish)
-        await plane.broker.subscribe("_INBOX.>", self.witness.on_answer)
+        self._ear = await self.witness.listen(plane.nats_url)
         for _ in range(_REPLICAS):
             self._replicas.append(self._start_replica())
         await plane.until_ready([worker.url for worker in plane.workers])
@@ -145,6 +165,7 @@ class Soak:
         for process in self._all():
             process.start()
         await self._plane.until_empty(_ENDPOINT, _SETTLE_S)
+        await self._ear.close()
 
     def _all(self) -> list[Process]:
         of_replicas = [process for replica in self._replicas for process in (replica.worker, replica.model)]
@@ -230,10 +251,11 @@ async def soak(minutes: float, seed: int) -> bool:
         account = settle(it.witness.accepted, it.executions(), it.callers.outcomes, concurrency=_CONCURRENCY)
     print(_report(it, account, info.state.last_seq))
     faults = [*account.faults, *([stuck] if stuck else [])]
-    # The witness is deaf while the broker is down; models and broker count without it.
-    if account.accepted < info.state.last_seq:
+    unknown = info.state.last_seq - account.accepted
+    if unknown > account.unheard:
         faults.append(
-            f"the stream took {info.state.last_seq} requests, of which only {account.accepted} are known"
+            f"the stream took {info.state.last_seq} requests, of which {unknown} are not known, and only "
+            f"{account.unheard} callers left unheard"
         )
     for fault in faults[:_SHOWN_FAULTS]:
         print(f"  FAULT {fault}")
@@ -243,6 +265,7 @@ async def soak(minutes: float, seed: int) -> bool:
 
 def _report(it: Soak, account: Account, stored: int) -> str:
     answers = it.callers.answer_s
+    told = [outcome for outcome in it.callers.outcomes if outcome.ending is Ending.TOLD]
     lines = [
         f"callers' requests {len(it.callers.outcomes)}, accepted {account.accepted} (in the stream: {stored}), "
         f"completed {account.completed}, not completed and told so {account.excused}, "
@@ -250,6 +273,7 @@ def _report(it: Soak, account: Account, stored: int) -> str:
         "killed: " + ", ".join(f"{kind} {number}" for kind, number in sorted(it.kills.items())),
         *(f"  {ending:32} {number:7}" for ending, number in sorted(account.endings.items())),
     ]
+    lines += [f"  told: number {one.number} ({one.kind}): {one.detail[:200]}" for one in told[:_SHOWN_TOLD]]
     if answers:
         p50, p99 = (1000 * percentile(answers, share) for share in (0.5, 0.99))
         lines.append(f"synchronous answers: p50 {p50:.0f} ms, p99 {p99:.0f} ms, worst {max(answers):.1f} s")
