@@ -16,6 +16,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 TESTS = Path(__file__).resolve().parents[2]
 TIMEOUT_MS = 10_000
+INSTALL_S = 600
 
 
 def _load(name: str, path: Path) -> ModuleType:
@@ -35,6 +36,20 @@ FAKE = _load("holdfast_test_fake_gateway", TESTS / "support" / "fake_gateway.py"
 DATAPLANE = _load("holdfast_test_dataplane", TESTS / "services" / "dataplane" / "conftest.py")
 nats_server = DATAPLANE.nats_server
 plane = DATAPLANE.plane
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test may have to install the browser: that takes longer than any test."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(INSTALL_S))
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """The program that runs the page's JavaScript outside of a browser."""
+    path: str = APT.ensure_program("node", "nodejs")
+    return path
 
 
 @pytest.fixture(scope="session")

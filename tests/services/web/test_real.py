@@ -104,10 +104,8 @@ async def _run(argv: list[str], folder: Path, **env: str) -> str:
     return out.decode()
 
 
-async def _by_all_three(page: Page, folder: Path, token: str) -> dict[str, str]:
+async def _by_all_three(page: Page, folder: Path, token: str, node: str) -> dict[str, str]:
     """What the page's curl, Python and JavaScript print."""
-    node = shutil.which("node")
-    assert node, "node is missing: install nodejs to run the page's JavaScript"
     printed = {}
     for tab, name, argv in (
         ("curl", "call.sh", ["sh", "call.sh"]),
@@ -121,7 +119,7 @@ async def _by_all_three(page: Page, folder: Path, token: str) -> dict[str, str]:
 
 
 async def test_page_curl_python_and_javascript_get_the_same_answer(
-    plane: Any, real: Any, open_page: Any, tmp_path: Path
+    plane: Any, real: Any, open_page: Any, tmp_path: Path, node: str
 ) -> None:
     plane.document("demo")
     replica = await plane.replica("demo")
@@ -134,14 +132,14 @@ async def test_page_curl_python_and_javascript_get_the_same_answer(
     await page.get_by_label("Body", exact=True).fill(json.dumps(body))
     await _send(page)
     await _answered(page)
-    for printed in (await _by_all_three(page, folder, plane.token)).values():
+    for printed in (await _by_all_three(page, folder, plane.token, node)).values():
         assert json.loads(printed) == body
     assert len(replica.begun()) == 4
     assert plane.token not in "".join(path.read_text() for path in folder.iterdir())
 
 
 async def test_a_file_in_the_form_is_the_same_file_in_the_code(
-    plane: Any, real: Any, open_page: Any, tmp_path: Path
+    plane: Any, real: Any, open_page: Any, tmp_path: Path, node: str
 ) -> None:
     plane.document("demo", template=TemplateRef(name="ocr", version="1.0.0"))
     replica = await plane.replica("demo")
@@ -154,9 +152,10 @@ async def test_a_file_in_the_form_is_the_same_file_in_the_code(
     await expect(page.get_by_text("receipt.png, 139 kB").first).to_be_visible()
     await _send(page)
     await _answered(page)
-    await _by_all_three(page, folder, plane.token)
+    await _by_all_three(page, folder, plane.token, node)
     digests = [
-        json.loads(text)["body_sha256"] for text in (await _by_all_three(page, folder, plane.token)).values()
+        json.loads(text)["body_sha256"]
+        for text in (await _by_all_three(page, folder, plane.token, node)).values()
     ]
     assert len(set(digests)) == 1
     assert len(replica.begun()) == 7
@@ -164,7 +163,7 @@ async def test_a_file_in_the_form_is_the_same_file_in_the_code(
 
 
 async def test_every_way_to_wait_works_in_the_code(
-    plane: Any, real: Any, open_page: Any, tmp_path: Path
+    plane: Any, real: Any, open_page: Any, tmp_path: Path, node: str
 ) -> None:
     plane.document("demo")
     await plane.replica("demo")
@@ -174,13 +173,13 @@ async def test_every_way_to_wait_works_in_the_code(
     await _declared(real, page, plane)
     await page.get_by_label("Route").fill("/run?x-stream-chunks=3&x-size=4")
     await page.get_by_label("As it comes").check()
-    assert set((await _by_all_three(page, folder, plane.token)).values()) == {"0123" * 3}
+    assert set((await _by_all_three(page, folder, plane.token, node)).values()) == {"0123" * 3}
 
     await page.get_by_label("Route").fill("/echo")
     await page.get_by_label("In the background").check()
     await _send(page)
     await _answered(page)
-    printed = await _by_all_three(page, folder, plane.token)
+    printed = await _by_all_three(page, folder, plane.token, node)
     assert printed["curl"] == "{}"
     assert printed["Python"].splitlines()[1] == "{}"
     assert printed["JavaScript"].strip() == "{}"
