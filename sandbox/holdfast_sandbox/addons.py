@@ -65,6 +65,10 @@ def keda_manifests(paths: Paths, config: Path) -> str:
     for built in KEDA_IMAGES.values():
         repository = built.rpartition(":")[0]
         text = text.replace(f"image: {repository}:main", f"image: {built}")
+    # KEDA would read every Secret that a replica's variables name, and make no replica while one is missing.
+    unrestricted = '        - name: WATCH_NAMESPACE\n          value: ""\n'
+    restricted = f'{unrestricted}        - name: KEDA_RESTRICT_SECRET_ACCESS\n          value: "true"\n'
+    text = text.replace(unrestricted, restricted)
     # Twenty seconds before the first look are for slow clusters; here they would be most of the way up.
     text = re.sub(r"(readinessProbe:\n(?: .*\n)*?\s+initialDelaySeconds: )\d+", r"\g<1>1", text)
     # The images are on the node already; asking a registry would fail where there is none.

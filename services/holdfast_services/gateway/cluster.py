@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -121,15 +121,16 @@ class ClusterReplicas:
                 self._reasons.pop(name, None)
                 continue
             pods = self._by_endpoint.get(name, ())
+            secrets = [
+                secret
+                for secret in self._secrets.values()
+                if (secret["metadata"].get("labels") or {}).get(names.LABEL_ENDPOINT) == name
+            ]
             reason = diagnose(
                 name,
                 pods=pods,
-                events=self._events_of(document.deployment),
-                external_secrets=[
-                    secret
-                    for secret in self._secrets.values()
-                    if (secret["metadata"].get("labels") or {}).get(names.LABEL_ENDPOINT) == name
-                ],
+                events=self._events_of(document.deployment, {one["metadata"]["name"] for one in secrets}),
+                external_secrets=secrets,
                 startup_budget_s=document.scaling.startup_budget_s,
                 now=now,
             )
@@ -144,13 +145,14 @@ class ClusterReplicas:
             for callback in self._on_failure:
                 callback(name, reason.detail)
 
-    def _events_of(self, deployment: str) -> list[Mapping[str, Any]]:
+    def _events_of(self, deployment: str, secrets: Set[str]) -> list[Mapping[str, Any]]:
         # ReplicaSets and pods: the Deployment's name, a hash, and for pods five more characters.
         pattern = re.compile(rf"{re.escape(deployment)}-[a-z0-9]{{6,10}}(-[a-z0-9]{{5}})?")
         return [
             event
             for event in self._events.values()
-            if pattern.fullmatch(str((event.get("involvedObject") or {}).get("name", "")))
+            if pattern.fullmatch(name := str((event.get("involvedObject") or {}).get("name", "")))
+            or name in secrets
         ]
 
 

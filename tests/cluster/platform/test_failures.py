@@ -58,7 +58,7 @@ def test_an_unknown_image(refused: Callable[..., str], stack: Any, platform: Any
     image = f"{platform.standin.partition('@')[0]}:{stack.prefix}"
     detail = refused(image=image)
     assert image in detail
-    assert "not found" in detail or "does not exist" in detail
+    assert "no such image" in detail
 
 
 def test_an_unknown_key_of_a_secret(

@@ -56,10 +56,13 @@ def diagnose(
         return None
     # The newest first: after a change it is the one that counts.
     living.sort(key=lambda pod: str(pod["metadata"].get("creationTimestamp")), reverse=True)
-    events = list(events)
+    events, external_secrets = list(events), list(external_secrets)
     if not living:
-        return _quota(endpoint, events, now)
-    secret = _secret(endpoint, external_secrets)
+        # KEDA resolves the variables of what it scales: while a Secret is missing, it makes no pod at all
+        # (unless KEDA_RESTRICT_SECRET_ACCESS is set). One that was fetched before is there still.
+        missing = [one for one in external_secrets if not (one.get("status") or {}).get("refreshTime")]
+        return _secret(endpoint, missing, events) or _quota(endpoint, events, now)
+    secret = _secret(endpoint, external_secrets, events)
     newest = living[0]
     return (
         _containers(endpoint, newest, secret)
@@ -126,17 +129,32 @@ def _crash(endpoint: str, status: Object) -> Reason:
     )
 
 
-def _secret(endpoint: str, external_secrets: Iterable[Object]) -> Reason | None:
+def _secret(endpoint: str, external_secrets: Iterable[Object], events: Iterable[Object]) -> Reason | None:
     for secret in external_secrets:
         for condition in (secret.get("status") or {}).get("conditions") or ():
             if condition.get("type") == "Ready" and condition.get("status") == "False":
-                message = str(condition.get("message") or condition.get("reason") or "")
+                message = _refusal(secret, events) or str(
+                    condition.get("message") or condition.get("reason") or ""
+                )
                 return Reason(
                     "secret",
                     f"endpoint {endpoint}: secret {secret['metadata']['name']} cannot be read: {message}. "
                     "Check that the secret and the key exist in Secrets Manager.",
                 )
     return None
+
+
+def _refusal(secret: Object, events: Iterable[Object]) -> str:
+    """What External Secrets said last about one secret: its events name the key, its condition does not."""
+    said = [
+        event
+        for event in events
+        if event.get("type") == "Warning"
+        and (event.get("involvedObject") or {}).get("kind") == "ExternalSecret"
+        and (event.get("involvedObject") or {}).get("name") == secret["metadata"]["name"]
+    ]
+    said.sort(key=lambda event: _time(event.get("lastTimestamp")) or _time(event.get("eventTime")) or 0.0)
+    return str(said[-1].get("message") or "").strip().rstrip(".") if said else ""
 
 
 def _quota(endpoint: str, events: Iterable[Object], now: float) -> Reason | None:

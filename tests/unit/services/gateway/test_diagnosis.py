@@ -102,6 +102,35 @@ def test_a_missing_key_is_told_as_such() -> None:
     )
 
 
+def _unread(**status: Any) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": "False", "message": "could not get secret data from provider"}
+    return {"metadata": {"name": "chat-secrets"}, "status": {"conditions": [condition], **status}}
+
+
+def _said(message: str, at: str) -> dict[str, Any]:
+    about = {"kind": "ExternalSecret", "name": "chat-secrets"}
+    return {"type": "Warning", "involvedObject": about, "message": message, "lastTimestamp": at}
+
+
+def test_what_external_secrets_said_last_names_the_key_that_its_condition_does_not() -> None:
+    events = [
+        _said("key uri does not exist in secret acme/db", "2025-11-24T15:59:58Z"),
+        _said("something else", "2025-11-24T15:59:51Z"),
+    ]
+    assert told(external_secrets=[_unread()], events=events) == (
+        "secret: endpoint chat: secret chat-secrets cannot be read: key uri does not exist in secret acme/db. "
+        "Check that the secret and the key exist in Secrets Manager."
+    )
+
+
+def test_a_secret_that_never_came_keeps_the_autoscaler_from_making_a_pod_and_is_told() -> None:
+    assert (told(external_secrets=[_unread()]) or "").startswith("secret: ")
+
+
+def test_a_secret_that_came_before_and_cannot_be_read_again_keeps_nothing_from_starting() -> None:
+    assert told(external_secrets=[_unread(refreshTime="2025-11-24T15:00:00Z")]) is None
+
+
 def test_a_secret_that_could_not_be_fetched_is_told_instead_of_its_consequence() -> None:
     secret = {
         "metadata": {"name": "chat-db"},
