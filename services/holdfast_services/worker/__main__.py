@@ -123,13 +123,15 @@ async def run(settings: Settings) -> int:
             working.cancel()
             await asyncio.wait({working})
             return CONTRACT_BROKEN
-        if stopping.done():
-            try:
-                await asyncio.wait_for(service.drain(), settings.drain_s)
-            except TimeoutError:
-                _log.warning("no more time: giving back what is under way")
-                await service.give_back_all()
-        stopping.cancel()
+        if working.done() and not service.draining:
+            await working  # raises: it does not end by itself
+        # Drained by the pod's preStop hook: stay until told to go, or the kubelet starts another worker.
+        await stopping
+        try:
+            await asyncio.wait_for(service.drain(), settings.drain_s)
+        except TimeoutError:
+            _log.warning("no more time: giving back what is under way")
+            await service.give_back_all()
         broken.cancel()
         await working
     _log.info("stopped")

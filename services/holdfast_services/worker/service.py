@@ -88,6 +88,11 @@ class WorkerService:
         """Whether the model is ready and the worker pulls."""
         return self._ready.is_set() and not self._draining
 
+    @property
+    def draining(self) -> bool:
+        """Whether it pulls nothing any more, for good."""
+        return self._draining
+
     async def run(self) -> None:
         """Work until drained."""
         await self._broker.subscribe(names.cancel_subject(self._document.name, "*"), self._on_cancel)

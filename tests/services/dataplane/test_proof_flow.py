@@ -24,28 +24,31 @@ async def ask(plane: Plane, gateway: Gateway, **headers: str) -> tuple[int, str,
         return answer.status, answer.headers.get("x-replica", ""), int(answer.headers.get("x-attempt", "0"))
 
 
-async def lateness_s() -> float:
-    """How late this machine wakes a sleeper just now: what other work on it does to every figure here."""
-    worst = 0.0
-    for _ in range(50):
+async def lateness(samples: list[float]) -> None:
+    """How late this machine wakes a sleeper: what other work on it does to every figure here."""
+    while True:
         began = time.perf_counter()
         await asyncio.sleep(0.005)
-        worst = max(worst, time.perf_counter() - began - 0.005)
-    return worst
+        samples.append(time.perf_counter() - began - 0.005)
 
 
 async def test_several_gateways_hold_the_bound_of_one_central_queue(
     plane: Plane, scale: float, figures: Callable[[str], None]
 ) -> None:
     """3 gateways, 5 replicas, one request at a time each: peak 1, and no replica idle while something waits."""
-    requests = int(1000 * scale)
+    requests = int(400 * scale)
     plane.document(max_replicas=5, max_queue=10 * requests)
     gateways = [await plane.gateway() for _ in range(3)]
-    replicas = await asyncio.gather(*(plane.replica(STANDIN_DELAY_MS="20") for _ in range(5)))
-    noise_s = await lateness_s()
+    asked = [asyncio.create_task(ask(plane, gateways[n % 3])) for n in range(requests)]
+    await plane.until_depth(requests, 0)
+    late: list[float] = []
+    sampling = asyncio.create_task(lateness(late))
     began = time.perf_counter()
-    answers = await asyncio.gather(*(ask(plane, gateways[n % 3]) for n in range(requests)))
+    replicas = await asyncio.gather(*(plane.replica(STANDIN_DELAY_MS="100") for _ in range(5)))
+    answers = await asyncio.gather(*asked)
     took_s = time.perf_counter() - began
+    sampling.cancel()
+    noise_s = sorted(late)[int(len(late) * 0.99)]
     assert Counter(status for status, _, _ in answers) == {200: requests}
     assert [replica.peak() for replica in replicas] == [1] * 5
     # Idle: from the end of one execution to the begin of the next, while others were still to begin.
@@ -66,9 +69,9 @@ async def test_several_gateways_hold_the_bound_of_one_central_queue(
         f"{requests} requests in {took_s:.1f} s over {len(gateways)} gateways, peak per replica 1, "
         f"idle between requests p50 {middle * 1e3:.1f} ms, p99 {most * 1e3:.1f} ms, "
         f"by replica {sorted(Counter(name for _, name, _ in answers).values())}, "
-        f"machine late by {noise_s * 1e3:.0f} ms"
+        f"machine late by {noise_s * 1e3:.0f} ms (p99)"
     )
-    assert most < 0.1 + 20 * noise_s
+    assert most < 0.1 + 3 * noise_s
 
 
 async def test_nothing_is_lost_from_zero_with_half_of_the_workers_killed_under_way(

@@ -348,7 +348,9 @@ async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(plane
         assert drained.status == 200
     assert not (replica.state_dir / "busy").exists()
     assert (await first)[0] == 200
+    # It stays until it is told to go: a worker that ended here would be started again, and pull.
     assert await plane.status(f"{replica.worker_url}/readyz", 503)
+    assert replica.worker.alive
     replica.worker.signal(signal.SIGTERM)
     await asyncio.to_thread(replica.worker.popen.wait, 10)
     assert replica.worker.code == 0

@@ -132,7 +132,7 @@ def test_a_deadline_is_seconds_or_a_time_and_only_ever_earlier(
 
 @pytest.mark.parametrize("header", [b"", b"soon", b"-1", b"1e9", b"nan", b"inf", b"\xff"])
 def test_a_deadline_of_another_form_says_what_to_send(header: bytes) -> None:
-    with pytest.raises(Refusal, match="neither seconds nor an RFC 3339 time: send e[.]g[.] 30"):
+    with pytest.raises(Refusal, match=r"neither seconds nor an RFC 3339 time: send e\.g\. 30"):
         admission.deadline(document(), header, NOW, asynchronous=False)
 
 
