@@ -17,6 +17,7 @@ __all__ = ["Catalog", "Queues"]
 _log = Log("catalog")
 _REMOVAL_GRACE_S: Final = 60.0
 """How long a queue outlives its document: a document that is replaced may be gone for a moment."""
+_ABSENCE_S: Final = 5.0
 _RETRY_S: Final = 1.0
 
 
@@ -46,12 +47,17 @@ class Catalog:
         *,
         replicas: int,
         removal_grace_s: float = _REMOVAL_GRACE_S,
+        absence_s: float = _ABSENCE_S,
     ) -> None:
-        """`replicas`: how many servers keep each stream."""
+        """`replicas`: how many servers keep each stream. `absence_s`: how long a document must be missing until
+        its endpoint is."""
         self._source = source
         self._queues = queues
         self._replicas = replicas
         self._removal_grace_s = removal_grace_s
+        self._absence_s = absence_s
+        self._newest: Snapshot = MappingProxyType({})
+        self._missing_since: dict[str, float] = {}
         self._ensured: dict[str, EndpointDocument] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._wanted = asyncio.Event()
@@ -78,7 +84,27 @@ class Catalog:
         self._ensured.clear()
         self._wanted.set()
 
-    def _take(self, snapshot: Snapshot) -> None:
+    def _take(self, newest: Snapshot) -> None:
+        """What is not in the newest snapshot stays for a moment: a tool that replaces a document deletes it
+        before it makes the new one."""
+        loop = asyncio.get_running_loop()
+        self._newest = newest
+        for name in newest:
+            self._missing_since.pop(name, None)
+        snapshot = dict(newest)
+        for name in self.documents.keys() - newest.keys():
+            since = self._missing_since.setdefault(name, loop.time())
+            if loop.time() - since < self._absence_s:
+                snapshot[name] = self.documents[name]
+                loop.call_later(self._absence_s + 0.05, self._look_again)
+            else:
+                del self._missing_since[name]
+        self._settle(MappingProxyType(snapshot))
+
+    def _look_again(self) -> None:
+        self._take(self._newest)
+
+    def _settle(self, snapshot: Snapshot) -> None:
         gone = self.documents.keys() - snapshot.keys()
         self.documents = snapshot
         index: dict[str, list[str]] = {}

@@ -330,7 +330,7 @@ async def test_the_broker_s_password_is_taken_from_the_environment(
     [
         ("HOLDFAST_NATS_URL", "", "HOLDFAST_NATS_URL is not set: give the broker's URL, as nats://host:4222"),
         ("HOLDFAST_LOG_LEVEL", "loud", "log level is 'loud'"),
-        ("HOLDFAST_PORT", "grpc", "invalid literal for int()"),
+        ("HOLDFAST_LISTEN_PORT", "grpc", "invalid literal for int()"),
     ],
 )
 async def test_a_wrong_environment_is_told_at_once(
