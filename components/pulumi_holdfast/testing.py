@@ -14,8 +14,10 @@ still wrapped, parent, dependencies, ignored paths. It takes a tenth of a second
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -154,24 +156,31 @@ def record(
         mocks.set_mocks(recorder.mocks, project=project, stack=stack, preview=preview, monitor=recorder)
         # `set_mocks` makes a stack of its own, which has no outputs; the program gets one that has.
         set_root_resource(None)  # type: ignore[arg-type]
-        # What an earlier program left when it failed belongs to a closed loop.
-        SETTINGS.rpc_manager.clear()
-        SETTINGS.outputs.clear()
         recorder.forget()
         loop.run_until_complete(run_in_stack(lambda: _run(program)))
     finally:
-        _cancel_rest(loop)
+        _end_rest(loop)
         loop.close()
         asyncio.set_event_loop(None)
     return recorder.recording()
 
 
-def _cancel_rest(loop: asyncio.AbstractEventLoop) -> None:
-    """End what a failed program left waiting, or it would complain after the test."""
+def _end_rest(loop: asyncio.AbstractEventLoop) -> None:
+    """End what a failed program left waiting, and collect it here: it would complain in the middle of a later
+    test, and inside the compiler such a complaint is fatal (CPython 3.11: "AST constructor recursion depth
+    mismatch")."""
     rest = asyncio.all_tasks(loop)
     for task in rest:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
+    failed = bool(rest)
+    del rest
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        SETTINGS.rpc_manager.clear()
+        SETTINGS.outputs.clear()
+        if failed:
+            gc.collect()
 
 
 def _run(program: Callable[[], object]) -> None:

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pulumi
@@ -15,6 +16,10 @@ import pulumi_holdfast as holdfast
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
 from pulumi_holdfast.shared import password
+from pulumi_holdfast.spec.endpoint import EndpointSpec
+from pulumi_holdfast.spec.scaling import ScalingSpec
+from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
+from pulumi_holdfast.spec.shared import GatewaySpec, QueueSpec, SharedSpec
 
 SECRET = "correct horse battery staple"
 
@@ -277,3 +282,30 @@ def test_a_short_broker_secret_is_found_when_it_is_an_output_as_well() -> None:
 def test_the_same_program_registers_the_same_resources() -> None:
     first, second = testing.record(_endpoint()), testing.record(_endpoint())
     assert {r.name: r.inputs for r in first} == {r.name: r.inputs for r in second}
+
+
+def test_the_components_can_be_offered_to_other_languages_with_every_field_described() -> None:
+    analyzer = import_module("pulumi.provider.experimental.analyzer")
+    found = analyzer.Analyzer("holdfast").analyze([holdfast.Endpoint, holdfast.SharedStack])
+    components = found["component_definitions"]
+    assert set(components) == {"Endpoint", "SharedStack"}
+    nameless = [
+        f"{component}.{field}"
+        for component, definition in components.items()
+        for field, described in definition.inputs.items()
+        if not described.description
+    ]
+    assert nameless == []
+
+
+def test_the_arguments_and_the_specs_have_the_same_fields() -> None:
+    pairs = [
+        (holdfast.EndpointArgs, EndpointSpec, {"platform"}, {"name", "template_ref"}),
+        (holdfast.ScalingArgs, ScalingSpec, set(), set()),
+        (holdfast.SharedStackArgs, SharedSpec, {"broker_secret"}, {"name"}),
+        (holdfast.QueueArgs, QueueSpec, set(), set()),
+        (holdfast.GatewayArgs, GatewaySpec, set(), set()),
+        (holdfast.RegistryCredentialsArgs, RegistryCredentialsSpec, set(), set()),
+    ]
+    for args, spec, only_args, only_spec in pairs:
+        assert set(args.__annotations__) - only_args == set(spec.model_fields) - only_spec
