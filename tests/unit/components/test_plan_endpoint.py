@@ -324,3 +324,11 @@ def test_an_override_is_laid_over_the_planned_object_and_none_removes(child: str
 def test_an_override_cannot_rename_an_object() -> None:
     planned = _planned(transforms={"deployment": {"metadata": {"name": "other"}}})
     assert planned["deployment"].name == "chat"
+
+
+@pytest.mark.parametrize("template", catalogue().names())
+def test_every_template_of_the_catalogue_can_be_cloned_as_it_is(template: str) -> None:
+    spec = parse_endpoint("mine", {"template": template}, catalogue())
+    assert spec.template_ref is not None
+    assert spec.contract, "a template proves itself by an example"
+    assert plan_endpoint(spec)
