@@ -156,6 +156,10 @@ def declare_endpoints(environment: dict[str, str], token: str) -> None:
 
 
 def _select(environment: dict[str, str], stack: str, configuration: dict[str, str]) -> None:
+    backend = Path(environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    if not list(backend.glob(f".pulumi/stacks/*/{stack}.json*")):
+        # Settings of an earlier sandbox, whose passphrase is gone with it.
+        (CHECKOUT / "stacks" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
     _pulumi(environment, "stack", "select", "--create", stack, quiet=True)
     pairs = [word for key, value in configuration.items() for word in ("--plaintext", f"{key}={value}")]
     _pulumi(environment, "config", "set-all", "--stack", stack, *pairs, quiet=True)
