@@ -22,6 +22,7 @@ from typing import Any, Final
 import uvloop
 
 from bench import added, memory, scaler, throughput, waiting, wake
+from bench.plane import Durability
 from bench.report import Table
 
 _LIMIT_S: Final = {"added": 180, "waiting": 900, "throughput": 240, "memory": 240, "wake": 240}
@@ -46,8 +47,15 @@ def main() -> int:
         help="take the phases from 0 of this endpoint in the cluster, too; it must be at 0 replicas. Reads "
         "HOLDFAST_URL, HOLDFAST_TOKEN and KUBECONFIG, as `holdfast sandbox env` sets them",
     )
+    parser.add_argument(
+        "--sync",
+        default="always",
+        metavar="INTERVAL",
+        help="the broker's sync_interval in all cases but throughput, which compares them; default: always, as "
+        "the shared stack has it. Disks differ: `10ms` shows what is not the disk's",
+    )
     given = parser.parse_args()
-    known = {**_cases(given.quick, given.cluster), "scaler": None}
+    known = {**_cases(given.quick, given.cluster, Durability(sync_interval=given.sync)), "scaler": None}
     chosen = given.cases or list(known)
     for case in chosen:
         if case not in known:
@@ -70,13 +78,16 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _cases(quick: bool, cluster: str | None) -> dict[str, Callable[[], Coroutine[Any, Any, Table]]]:
+def _cases(
+    quick: bool, cluster: str | None, durability: Durability
+) -> dict[str, Callable[[], Coroutine[Any, Any, Table]]]:
+    compared = (Durability(), Durability(sync_interval="10ms"), Durability(servers=3))
     return {
-        "added": lambda: added.measure(300 if quick else 1500),
-        "waiting": lambda: waiting.measure(waiting.QUICK if quick else waiting.FULL),
-        "throughput": lambda: throughput.measure(4 if quick else 12),
+        "added": lambda: added.measure(300 if quick else 1500, durability),
+        "waiting": lambda: waiting.measure(waiting.QUICK if quick else waiting.FULL, durability),
+        "throughput": lambda: throughput.measure(4 if quick else 10, compared[:2] if quick else compared),
         "memory": lambda: memory.measure((1000,) if quick else (1000, 10_000)),
-        "wake": lambda: wake.measure(3 if quick else 7, cluster),
+        "wake": lambda: wake.measure(3 if quick else 7, cluster, durability),
     }
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from bench import haproxy, load
-from bench.plane import Plane, open_plane
+from bench.plane import Durability, Plane, open_plane
 from bench.report import Cell, Table
 from bench.statistics import Summary, summarise
 
@@ -18,9 +18,9 @@ _PAUSE_S = 0.005
 _WARM_UP = 50
 
 
-async def measure(count: int) -> Table:
+async def measure(count: int, durability: Durability) -> Table:
     """`count` requests each way, alternating, so that a noisy moment meets all alike."""
-    async with open_plane() as plane:
+    async with open_plane(durability) as plane:
         senders = await _senders(plane)
         took: dict[str, list[float]] = {name: [] for name in senders}
         with load.without_collector():

@@ -1,7 +1,7 @@
 """A data plane on loopback for benchmarks: broker, gateways, workers and models, all real processes.
 
-The broker has the settings of the shared stack: one server, file storage, every write synchronised to disk before it is
-acknowledged.
+The broker has the settings of the shared stack unless a benchmark asks for others: file storage, every write
+synchronised to disk before it is acknowledged; here one server by default.
 """
 
 from __future__ import annotations
@@ -24,12 +24,27 @@ from holdfast_contract.document import EndpointDocument, Scaling
 from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
-from holdfast_services.broker import Broker
+from holdfast_services.broker import Broker, BrokerError, Depth
 
-__all__ = ["Gateway", "Models", "Plane", "Worker", "open_plane"]
+__all__ = ["Durability", "Gateway", "Models", "Plane", "Worker", "open_plane"]
 
 READY_S: Final = 60.0
 """How long parts may take to be ready: many start at once on few cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """How the broker keeps what it acknowledges."""
+
+    servers: int = 1
+    """1 or 3; each message is kept by all of them."""
+    sync_interval: str = "always"
+    """`always`: on disk before it is acknowledged. A time (`10ms`): a loss of power, and that alone, may take what
+    was acknowledged within that time; a killed broker loses nothing."""
+
+    def __str__(self) -> str:
+        count = "1 server" if self.servers == 1 else f"{self.servers} servers"
+        return f"{count}, sync {self.sync_interval}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +75,9 @@ class Worker:
 class Plane:
     """Starts parts; they end with `open_plane`'s block."""
 
-    def __init__(self, folder: Path, processes: Processes, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, folder: Path, processes: Processes, http: aiohttp.ClientSession, durability: Durability
+    ) -> None:
         self.folder = folder
         self.token = tokens.new_token("bench001")
         self.processes = processes
@@ -69,25 +86,39 @@ class Plane:
         self.documents.mkdir()
         self.gateways: list[Gateway] = []
         self.workers: list[Worker] = []
-        self._nats_port = free_ports(1)[0]
-        self.nats_url = f"nats://127.0.0.1:{self._nats_port}"
-        self.nats = self._nats()
+        self._durability = durability
+        self._nats_ports = free_ports(durability.servers)
+        self.nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in self._nats_ports)
+        self.nats = self._start_nats()
         self.broker: Broker
         """A connection of the benchmark's own."""
 
-    def _nats(self) -> Process:
+    def _start_nats(self) -> list[Process]:
         built = builds.ensure(default_paths().cache, Progress(), ["nats"])
-        config = self.folder / "nats.conf"
-        config.write_text(
-            f'listen: "127.0.0.1:{self._nats_port}"\n'
-            f'jetstream {{ store_dir: "{self.folder}/jetstream", sync_interval: always }}\n'
-        )
-        argv = [str(built["nats"].binaries["nats-server"]), "-c", str(config)]
-        return self.processes.add(Process(argv, self.folder / "nats.log"))
+        program = str(built["nats"].binaries["nats-server"])
+        routes = free_ports(len(self._nats_ports))
+        started = []
+        for number, port in enumerate(self._nats_ports):
+            config = self.folder / f"nats-{number}.conf"
+            config.write_text(
+                f'server_name: "nats-{number}"\nlisten: "127.0.0.1:{port}"\n'
+                f'jetstream {{ store_dir: "{self.folder}/jetstream-{number}", '
+                f'sync_interval: "{self._durability.sync_interval}" }}\n'
+            )
+            if len(routes) > 1:
+                others = ", ".join(f'"nats://127.0.0.1:{route}"' for route in routes)
+                with config.open("a") as file:
+                    file.write(
+                        f'cluster {{ name: "bench", listen: "127.0.0.1:{routes[number]}", routes: [{others}] }}\n'
+                    )
+            process = Process([program, "-c", str(config)], self.folder / f"nats-{number}.log")
+            started.append(self.processes.add(process))
+        return started
 
     async def wait_broker(self) -> None:
-        """Return when the broker listens."""
-        await asyncio.to_thread(self.nats.wait_listening, self._nats_port)
+        """Return when all servers listen."""
+        for process, port in zip(self.nats, self._nats_ports, strict=True):
+            await asyncio.to_thread(process.wait_listening, port)
 
     def document(self, name: str, *, replicas: int, concurrency: int = 1, max_queue: int = 20_000) -> None:
         """Declare an endpoint, or declare it anew."""
@@ -118,6 +149,7 @@ class Plane:
         port, internal = free_ports(2)
         env = {
             names.ENV_NATS_URL: self.nats_url,
+            names.ENV_NATS_REPLICAS: str(self._durability.servers),
             names.ENV_DOCUMENTS_DIR: str(self.documents),
             names.ENV_BIND: "127.0.0.1",
             names.ENV_PORT: str(port),
@@ -134,10 +166,12 @@ class Plane:
         return gateway
 
     def start_models(self, count: int, slots: int = 1) -> Models:
-        """Start `count` models in one process."""
+        """Start `count` models in one process, and wait until they listen."""
         ports = free_ports(count)
         argv = [sys.executable, "-m", "bench.model", "--slots", str(slots), *map(str, ports)]
-        return Models(self.processes.add(Process(argv, self.folder / f"models-{ports[0]}.log")), tuple(ports))
+        process = self.processes.add(Process(argv, self.folder / f"models-{ports[0]}.log"))
+        process.wait_listening(ports[-1])
+        return Models(process, tuple(ports))
 
     def start_model_at(self, port: int) -> Process:
         """Start one model on this port."""
@@ -184,7 +218,7 @@ class Plane:
     async def until_known(self, endpoint: str, within_s: float = READY_S) -> None:
         """Return when every gateway serves the endpoint and its queue exists."""
         ends = time.monotonic() + within_s
-        while await self.broker.depth(endpoint) is None:
+        while await self._depth(endpoint) is None:
             if time.monotonic() > ends:
                 raise TimeoutError(f"endpoint {endpoint} has no queue after {within_s} s")
             await asyncio.sleep(0.05)
@@ -193,6 +227,12 @@ class Plane:
                 if time.monotonic() > ends:
                     raise TimeoutError(f"{gateway.url} does not know {endpoint} after {within_s} s")
                 await asyncio.sleep(0.05)
+
+    async def _depth(self, endpoint: str) -> Depth | None:
+        try:
+            return await self.broker.depth(endpoint)
+        except BrokerError:
+            return None  # three servers have just started and are electing
 
     async def _known(self, gateway: Gateway, endpoint: str) -> bool:
         # Without a token: 401 where the endpoint is known, 404 where it is not.
@@ -210,13 +250,13 @@ class Plane:
 
 
 @asynccontextmanager
-async def open_plane() -> AsyncIterator[Plane]:
+async def open_plane(durability: Durability = Durability()) -> AsyncIterator[Plane]:
     """A broker and nothing else yet; everything that is started within the block is ended with it."""
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, Processes() as processes:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-            plane = Plane(Path(folder), processes, http)
+            plane = Plane(Path(folder), processes, http, durability)
             await plane.wait_broker()
             plane.broker = await Broker.connect(plane.nats_url, "bench")
             try:

@@ -170,7 +170,7 @@ class Soak:
     def _all(self) -> list[Process]:
         of_replicas = [process for replica in self._replicas for process in (replica.worker, replica.model)]
         gateways = [gateway.process for gateway in self._plane.gateways]
-        return [self._plane.nats, self._scaler, *gateways, *of_replicas]
+        return [*self._plane.nats, self._scaler, *gateways, *of_replicas]
 
     async def _kill_until(self, ends: float) -> None:
         bag: list[str] = []
@@ -204,7 +204,7 @@ class Soak:
             case "scaler":
                 return [self._scaler]
             case _:
-                return [self._plane.nats]
+                return list(self._plane.nats)
 
     def executions(self) -> list[Execution]:
         """What the models recorded."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench import haproxy, load
-from bench.plane import Plane, open_plane
+from bench.plane import Durability, Plane, open_plane
 from bench.queueing import central_queue_waits, exponential_times, poisson_arrivals
 from bench.report import Cell, Table
 from bench.statistics import ratio, summarise
@@ -137,9 +137,9 @@ def batches(points: Sequence[Point], limit_per_s: float = _BATCH_RATE) -> list[l
     return found
 
 
-async def measure(plan: Plan) -> Table:
+async def measure(plan: Plan, durability: Durability) -> Table:
     """All points, all ways."""
-    async with open_plane() as plane:
+    async with open_plane(durability) as plane:
         ports = await _start(plane, plan)
         ways = _ways(plane, plan, ports)
         measured: dict[tuple[Point, str], Figures] = {}

@@ -14,7 +14,7 @@ from typing import Final
 from nats.aio.msg import Msg
 
 from bench import cluster
-from bench.plane import Plane, open_plane
+from bench.plane import Durability, Plane, open_plane
 from bench.processes import free_ports
 from bench.report import Cell, Table
 from bench.statistics import percentile
@@ -25,9 +25,9 @@ __all__ = ["measure"]
 _ENDPOINT: Final = "wake"
 
 
-async def measure(times: int, cluster_endpoint: str | None) -> Table:
+async def measure(times: int, cluster_endpoint: str | None, durability: Durability) -> Table:
     """`times`: cold starts with processes; one more in the cluster where an endpoint is named."""
-    async with open_plane() as plane:
+    async with open_plane(durability) as plane:
         plane.document(_ENDPOINT, replicas=1)
         gateway = plane.start_gateway()
         await plane.until_ready([gateway.url])
