@@ -7,7 +7,14 @@ from typing import Final
 
 from holdfast_contract import names
 
-__all__ = ["MAX_ANSWER_HEADERS_BYTES", "MAX_REQUEST_HEADERS_BYTES", "from_model", "to_model"]
+__all__ = [
+    "ISOLATED",
+    "MAX_ANSWER_HEADERS_BYTES",
+    "MAX_REQUEST_HEADERS_BYTES",
+    "from_model",
+    "runs_in_a_browser",
+    "to_model",
+]
 
 MAX_REQUEST_HEADERS_BYTES: Final = 64 * 1024
 """Names and values of one request together; AWS's load balancers stop at the same size."""
@@ -70,6 +77,25 @@ def _filter(pairs: Iterable[tuple[bytes, bytes]], refused: frozenset[str]) -> Pa
         for raw, value in pairs
         if (name := raw.decode("latin-1").lower()) not in refused and name not in dropped
     )
+
+
+ISOLATED: Final = (b"content-security-policy", b"sandbox allow-forms allow-popups allow-scripts")
+"""Makes a browser treat an answer as of an origin of its own: it works, but reads nothing of the gateway's page,
+such as a token entered there."""
+_DOCUMENTS: Final = (
+    b"text/html",
+    b"application/xhtml+xml",
+    b"image/svg+xml",
+    b"text/xml",
+    b"application/xml",
+)
+
+
+def runs_in_a_browser(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a browser that is sent to such an answer may run scripts in it. No type at all counts as one:
+    browsers guess."""
+    kinds = [value.split(b";")[0].strip().lower() for name, value in pairs if name.lower() == b"content-type"]
+    return not kinds or any(kind in _DOCUMENTS for kind in kinds)
 
 
 def to_model(pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:

@@ -101,7 +101,7 @@ def infer(
     ROUTE is the container's own, for instance v1/chat/completions; without it, the input route of the
     endpoint's template, or /.
         holdfast infer receipts -d @receipt.png
-        holdfast infer receipts ocr -F file=@receipt.png --timings
+        holdfast infer receipts ocr -F image=@receipt.png --timings
         holdfast infer chat v1/chat/completions -d '{"messages": […], "stream": true}' --stream
     """
     if streamed and as_json:

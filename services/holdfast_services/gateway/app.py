@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast_contract import names, problems
+from holdfast_services import headers as header_rules
 from holdfast_services.gateway.core import admission, ids
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.core.routing import Target, route
@@ -28,6 +29,17 @@ async def reply(send: Send, answer: Answer, *, head_only: bool = False) -> None:
     """Send a complete answer."""
     await send({"type": "http.response.start", "status": answer.status, "headers": list(answer.headers)})
     await send({"type": "http.response.body", "body": b"" if head_only else answer.body, "more_body": False})
+
+
+def isolated(send: Send) -> Send:
+    """Sends models' documents so that a browser keeps them apart from the gateway's own page."""
+
+    async def sent(event: dict[str, Any]) -> None:
+        if event["type"] == "http.response.start" and header_rules.runs_in_a_browser(event["headers"]):
+            event = {**event, "headers": [*event["headers"], header_rules.ISOLATED]}
+        await send(event)
+
+    return sent
 
 
 class PublicApp:
@@ -58,9 +70,10 @@ class PublicApp:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
         target = route(host, scope["raw_path"], scope["query_string"], self._domain)
         if isinstance(target, Target):
-            await self._endpoint(target, scope, receive, send)
+            sender = isolated(send) if target.shared_origin else send
+            await self._endpoint(target, scope, receive, sender)
         elif target.path.startswith(names.PATH_REQUESTS + "/"):
-            await self._request(target.path, scope, send)
+            await self._request(target.path, scope, isolated(send))
         else:
             await reply(
                 send,

@@ -176,6 +176,8 @@ def stack(platform: Platform, tmp_path: Path) -> Iterator[EndpointStack]:
     """An endpoint stack; destroyed at the end, and nothing of it may be left."""
     environment = dict(platform.sandbox.environment)
     project = new_project(tmp_path / "endpoints", Pulumi(environment), stack=f"test-{uuid.uuid4().hex[:6]}")
+    # As this project's own Pulumi.yaml sets it: a document is changed in place.
+    project.run("config", "set", "kubernetes:enableConfigMapMutable", "true")
     made = EndpointStack(platform, project, f"t{uuid.uuid4().hex[:5]}")
     try:
         yield made

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.timeout(400)
+
 SCALING = {"max_replicas": 1, "timeout_s": 30, "startup_budget_s": 40, "max_request_s": 90}
 MARGIN_S = 25
 """Beyond the budget: the scaler's and the kubelet's own intervals, on a machine of two cores that tests share."""

@@ -25,6 +25,8 @@ class Target:
     endpoint: str
     path: str
     """Path and query for the model; starts with `/`."""
+    shared_origin: bool = False
+    """Whether its answers come from the same origin as the gateway's own page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def route(host: str, raw_path: bytes, query: bytes, domain: str | None) -> Targe
         name_bytes, slash, rest_bytes = raw_path[len(_PREFIX) :].partition(b"/")
         name = name_bytes.decode("latin-1")
         return Target(
-            name if _NAME.fullmatch(name) else "", _with_query(slash + rest_bytes if slash else b"/", query)
+            name if _NAME.fullmatch(name) else "",
+            _with_query(slash + rest_bytes if slash else b"/", query),
+            shared_origin=True,
         )
     return Page(raw_path.decode("latin-1"))
 

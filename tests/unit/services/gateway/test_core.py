@@ -50,20 +50,20 @@ def document(**fields: Any) -> EndpointDocument:
 @pytest.mark.parametrize(
     ("host", "path", "query", "wanted"),
     [
-        ("x", b"/e/chat/v1/x", b"a=1", Target("chat", "/v1/x?a=1")),
-        ("x", b"/e/chat", b"", Target("chat", "/")),
-        ("x", b"/e/chat/", b"", Target("chat", "/")),
-        ("x", b"/e/chat//y", b"", Target("chat", "//y")),
-        ("x", b"/e/chat/../other/x", b"", Target("chat", "/../other/x")),
-        ("x", b"/e/chat/%2e%2e%2fother", b"", Target("chat", "/%2e%2e%2fother")),
-        ("x", b"/e/%63hat/x", b"", Target("", "/x")),
-        ("x", b"/e/CHAT/x", b"", Target("", "/x")),
-        ("x", b"/e//chat/x", b"", Target("", "/chat/x")),
-        ("x", b"/e/../e/chat", b"", Target("", "/e/chat")),
+        ("x", b"/e/chat/v1/x", b"a=1", Target("chat", "/v1/x?a=1", shared_origin=True)),
+        ("x", b"/e/chat", b"", Target("chat", "/", shared_origin=True)),
+        ("x", b"/e/chat/", b"", Target("chat", "/", shared_origin=True)),
+        ("x", b"/e/chat//y", b"", Target("chat", "//y", shared_origin=True)),
+        ("x", b"/e/chat/../other/x", b"", Target("chat", "/../other/x", shared_origin=True)),
+        ("x", b"/e/chat/%2e%2e%2fother", b"", Target("chat", "/%2e%2e%2fother", shared_origin=True)),
+        ("x", b"/e/%63hat/x", b"", Target("", "/x", shared_origin=True)),
+        ("x", b"/e/CHAT/x", b"", Target("", "/x", shared_origin=True)),
+        ("x", b"/e//chat/x", b"", Target("", "/chat/x", shared_origin=True)),
+        ("x", b"/e/../e/chat", b"", Target("", "/e/chat", shared_origin=True)),
         ("chat.models.example", b"/e/other/x", b"", Target("chat", "/e/other/x")),
         ("CHAT.Models.Example:443", b"/v1/endpoints", b"", Target("chat", "/v1/endpoints")),
         ("a.b.models.example", b"/x", b"", Page("/x")),
-        ("models.example", b"/e/chat/x", b"", Target("chat", "/x")),
+        ("models.example", b"/e/chat/x", b"", Target("chat", "/x", shared_origin=True)),
         ("evil.example", b"/v1/endpoints", b"", Page("/v1/endpoints")),
     ],
 )
@@ -76,7 +76,7 @@ def test_the_endpoint_is_decided_by_host_or_first_part_and_the_rest_is_passed_as
 @given(st.binary(max_size=60))
 def test_nothing_after_the_name_changes_which_endpoint_is_addressed(rest: bytes) -> None:
     target = route("x", b"/e/chat/" + rest, b"", "models.example")
-    assert target == Target("chat", "/" + rest.decode("latin-1"))
+    assert target == Target("chat", "/" + rest.decode("latin-1"), shared_origin=True)
 
 
 # --- admission --------------------------------------------------------------------------------------------
