@@ -129,7 +129,10 @@ def consumer_config(document: EndpointDocument) -> api.ConsumerConfig:
         ack_policy=api.AckPolicy.EXPLICIT,
         ack_wait=messages.ACK_WAIT_S,
         max_deliver=-1,
-        max_ack_pending=slots,
+        # The slots are guarded by the pulls. A replica that has freed its slot pulls again while the answers of
+        # up to three requests before are still on their way and not acknowledged: a cap at the slots would let
+        # it wait for them (measured: 15 ms above the ideal queue at 80 %, against 11 ms).
+        max_ack_pending=4 * slots,
         # Twice the slots (pulls of workers that just died linger until they expire), never below the default.
         max_waiting=max(512, 2 * slots),
     )

@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from holdfast_contract import names, problems
+from holdfast_services import memory
 from holdfast_services.bodies import Bodies
 from holdfast_services.broker import Broker
 from holdfast_services.documents import DirectoryDocuments, DocumentSource, KubernetesDocuments
@@ -191,6 +192,7 @@ async def run(settings: Settings) -> None:
         )
         stack.push_async_callback(broker.close)
         gateway = await assemble(settings, broker, stack)
+        memory.settle()
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(work) for work in gateway.work]
             internal = tasks.create_task(gateway.internal.serve())

@@ -23,8 +23,6 @@ from holdfast_services.records import Records
 __all__ = ["Submissions", "describe", "send_result"]
 
 _SETTLING_S: Final = 1.0
-_ORPHAN_S: Final = 10.0
-"""A record without a message, without an end and older than this: its gateway died between the two writes."""
 
 
 class Submissions:
@@ -155,20 +153,21 @@ class Submissions:
         send: Send,
     ) -> tuple[int, str]:
         """The same key once more."""
+        record = await self._records.get(admitted.document.name, admitted.id)
+        same = record is not None and record.body_sha256 == _fingerprint(admitted, body)
+        if record is not None and same and await self._orphaned(record):
+            # Nothing of it is in the queue: this very request takes its place.
+            return await self._start(
+                admitted, body, preference, asynchronous, record.webhook_url, receive, send
+            )
         if body.stored_as is not None:
             await self._parts.bodies.delete(body.stored_as)
-        record = await self._records.get(admitted.document.name, admitted.id)
         if record is None:
             raise BrokerDown("the record vanished while it was read")
-        if record.body_sha256 != _fingerprint(admitted, body):
+        if not same:
             raise Refusal(
                 problems.IDEMPOTENCY_MISMATCH, f"request {record.id} had another body, path or method"
             )
-        if record.state is RequestState.QUEUED and await self._orphaned(record):
-            # Nothing of it is in the queue: this very request takes its place.
-            if body.stored_as is not None:
-                raise Refusal(problems.IDEMPOTENCY_RUNNING, f"request {record.id}: send it again", retry=True)
-            return await self._start(admitted, body, preference, asynchronous, None, receive, send)
         if asynchronous:
             return await self._accepted(admitted, preference, send)
         if record.state is RequestState.RUNNING:
@@ -183,9 +182,16 @@ class Submissions:
         return await self._result(admitted, send)
 
     async def _orphaned(self, record: RequestRecord) -> bool:
-        if self._parts.clock() - record.created_at < _ORPHAN_S:
+        """Whether a record says QUEUED and nothing is in the queue: whoever made it failed, or died, before the
+        message was there. Where it is just on its way, queueing it again does no harm: the broker takes the same
+        id once."""
+        if record.state is not RequestState.QUEUED:
             return False
-        return await self._records.queued_sequence(record.endpoint, record.id) is None
+        if await self._records.queued_sequence(record.endpoint, record.id) is not None:
+            return False
+        # A message leaves the queue only after its end was written: look again, it may have ended meanwhile.
+        now = await self._records.get(record.endpoint, record.id)
+        return now is not None and now.state is RequestState.QUEUED
 
     async def stored(self, admitted: Admitted, send: Send) -> int:
         """Answer a caller whose answer could not be streamed here, and was kept. Raises Refusal."""

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
+from holdfast_services import memory
 from holdfast_services.bodies import Bodies
 from holdfast_services.broker import Broker
 from holdfast_services.logs import Log, configure
@@ -113,6 +114,7 @@ async def run(settings: Settings) -> int:
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, settings.bind, settings.port).start()
+        memory.settle()
         working = asyncio.create_task(service.run())
         stopping = asyncio.create_task(stop.wait())
         broken = asyncio.create_task(service.contract_broken.wait())

@@ -240,7 +240,9 @@ class Attempt:
                 return
             if receipt is Receipt.UNREACHABLE:
                 if self._sent_any and not keep:
-                    await self._end(_failed("the gateway that held the caller was lost in mid-answer"))
+                    await self._end(
+                        _failed("the gateway that held the caller was lost in mid-answer"), unheard=True
+                    )
                     return
                 keep = True
                 async for piece in answer.content.iter_any():
@@ -329,12 +331,12 @@ class Attempt:
             return
         await self._end(decision)
 
-    async def _end(self, end: End) -> None:
-        """It is over without an answer. Whoever waits is told, then it is recorded, then it leaves the queue."""
+    async def _end(self, end: End, *, unheard: bool = False) -> None:
+        """It is over without an answer. Whoever waits is told, then it is recorded, then it leaves the queue.
+        `unheard`: the gateway is gone, so only a record can say how it ended."""
         message = self.message
         self.ended = end.state
         _log.warning("ended", request_id=message.id, state=end.state.value, why=end.why)
-        unheard = False
         if message.reply_url is not None and end.state is not RequestState.CANCELED and not self._sent_any:
             head = AnswerHead(
                 attempt=self.delivery.deliveries,

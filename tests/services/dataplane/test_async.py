@@ -16,6 +16,9 @@ import aiohttp
 from aiohttp import web
 
 from holdfast_contract import names, tokens
+from holdfast_contract.messages import RequestRecord, RequestState
+from holdfast_services.gateway.core import ids
+from holdfast_services.records import Records
 
 if TYPE_CHECKING:
     from conftest import Gateway, Plane
@@ -168,6 +171,35 @@ async def test_the_same_key_gives_the_same_result_without_a_second_execution(pla
     status, _, problem = await ask(plane, second.endpoint("demo"), headers=key, data=b"b")
     assert (status, problem["type"].rpartition("/")[2]) == (422, "idempotency-mismatch")
     assert (await ask(plane, second.endpoint("demo"), headers={**key, **ASYNC}, data=b"a"))[0] == 202
+    assert len(replica.begun()) == 1
+
+
+async def test_a_record_whose_message_never_reached_the_queue_is_queued_by_the_same_key(plane: Plane) -> None:
+    document = plane.document()
+    gateway = await plane.gateway()
+    token_id = tokens.token_id(plane.token)
+    sent = hashlib.sha256(f"POST /v1/run {hashlib.sha256(b'hello').hexdigest()}".encode()).hexdigest()
+    request_id = ids.idempotent_id(document.name, f"token:{token_id}", "lost")
+    # As a gateway leaves it that dies between the two writes.
+    assert await Records(plane.broker).create(
+        RequestRecord(
+            id=request_id,
+            endpoint=document.name,
+            state=RequestState.QUEUED,
+            created_at=time.time(),
+            token_id=token_id,
+            body_sha256=sent,
+        )
+    )
+    again = await submit(plane, gateway, path="/v1/run", headers={"idempotency-key": "lost"}, data=b"hello")
+    assert again["id"] == request_id
+    assert await plane.depth() == (1, 0)
+    replica = await plane.replica()
+    _, _, body = await ask(plane, f"{gateway.url}/requests/{request_id}?wait=20", method="GET")
+    assert body["status"] == "SUCCEEDED"
+    assert len(replica.begun()) == 1
+    await submit(plane, gateway, path="/v1/run", headers={"idempotency-key": "lost"}, data=b"hello")
+    await plane.until_depth(0, 0)
     assert len(replica.begun()) == 1
 
 

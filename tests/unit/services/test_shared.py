@@ -129,7 +129,7 @@ def test_a_queue_holds_what_runs_and_what_may_wait_and_not_one_more() -> None:
         3,
     )
     assert stream.discard == "new"
-    assert (consumer.max_ack_pending, consumer.max_deliver, consumer.backoff) == (6, -1, None)
+    assert (consumer.max_ack_pending, consumer.max_deliver, consumer.backoff) == (24, -1, None)
     assert consumer.ack_wait == messages.ACK_WAIT_S
     assert consumer_config(document(max_replicas=500)).max_waiting == 2000
     assert Depth(waiting=2, running=3).demand == 5
