@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -45,7 +46,7 @@ def main() -> int:
         "--cluster",
         metavar="ENDPOINT",
         help="take the phases from 0 of this endpoint in the cluster, too; it must be at 0 replicas. Reads "
-        "HOLDFAST_URL, HOLDFAST_TOKEN and KUBECONFIG, as `holdfast sandbox env` sets them",
+        "HOLDFAST_URL and HOLDFAST_TOKEN (or HOLDFAST_TOKEN_FILE), as `holdfast sandbox env` sets them",
     )
     parser.add_argument(
         "--sync",
@@ -60,6 +61,8 @@ def main() -> int:
     for case in chosen:
         if case not in known:
             parser.error(f"case {case!r} is not one of {', '.join(known)}: correct it")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)  # so that whatever was started is ended
     logging.getLogger("holdfast").setLevel(
         logging.ERROR
     )  # the benchmark's own connections say nothing of use

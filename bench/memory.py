@@ -29,7 +29,7 @@ _SETTLE_S: Final = 60.0
 async def measure(counts: tuple[int, ...]) -> Table:
     """A row for each number of held requests, and each way. Each gets a gateway of its own: memory once used is not
     given back."""
-    _allow_open_files(2 * max(counts) + 3000)
+    _allow_open_files(max(counts) + 2000)
     rows: list[tuple[Cell, ...]] = []
     async with open_plane() as plane:
         plane.document(_ENDPOINT, replicas=1, max_queue=max(counts) + 1000)

@@ -14,6 +14,7 @@ import asyncio
 import json
 import logging
 import random
+import signal
 import sys
 import time
 from collections import Counter
@@ -292,6 +293,8 @@ def main() -> int:
         "--seed", type=int, default=None, help="for the same kinds of requests and kills again"
     )
     given = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)  # so that whatever was started is ended
     logging.getLogger("holdfast").setLevel(logging.ERROR)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
     return 0 if uvloop.run(soak(given.minutes, seed)) else 1
