@@ -49,7 +49,7 @@ async def receive_body(
     """
     event = await _next(receive)
     first: bytes = event.get("body", b"")
-    if not event.get("more_body", False) and len(first) <= names.INLINE_BODY_BYTES:
+    if not event.get("more_body", False) and len(first) <= min(limit, names.INLINE_BODY_BYTES):
         return Body(first, None, len(first), hashlib.sha256(first).hexdigest() if digest else None)
     buffer, more, length = bytearray(first), event.get("more_body", False), len(first)
     hasher = hashlib.sha256(first)
