@@ -197,13 +197,12 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
     with progress.step(f"{label}, about {one.typical_s} s", announce=True):
         log.write_text("")
         for module, source, name in one.copied:
-            text = (Path(run("list", "-m", "-f", "{{.Dir}}", module)) / source).read_text()
+            text = (_module_folder(run, module) / source).read_text()
             (work / "src" / name).write_text(_stamped_json(text, one.version))
         stamps = " ".join(f"-X {variable}={value}" for variable, value in one.stamps)
         run("build", "-ldflags", f"-s -w {stamps}", "-o", str(work / "out") + "/", *one.packages)
         for module, source in one.kept:
-            origin = Path(run("list", "-m", "-f", "{{.Dir}}", module)) / source
-            shutil.copytree(origin, work / "kept" / Path(source).name)
+            shutil.copytree(_module_folder(run, module) / source, work / "kept" / Path(source).name)
         _seal(one, work)
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
@@ -211,6 +210,11 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
     built = _cached(cache, one)
     assert built is not None, "what was just built is in the cache"
     return built
+
+
+def _module_folder(go: Callable[..., str], module: str) -> Path:
+    """Where a module's files lie. `go list` knows no folder for a module that nothing has fetched yet."""
+    return Path(json.loads(go("mod", "download", "-json", module))["Dir"])
 
 
 def _watch(process: subprocess.Popen[str], still: Callable[[float], None]) -> str:
