@@ -1,7 +1,7 @@
 """The queue, as gateway, worker and scaler need it: NATS JetStream behind a few plain words.
 
-One stream and one consumer per endpoint (names in the contract). What can go wrong is told in four errors:
-`BrokerDown`, `QueueFull`, `QueueMissing` and `Ambiguous`; nats-py's own never leave this module.
+One stream and one consumer per endpoint (names in the contract, their settings in `streams`). What can go wrong is
+told in the four errors of `connection`.
 """
 
 from __future__ import annotations
@@ -9,24 +9,33 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, Final
 
-import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
-from nats.js import JetStreamContext, api
+from nats.js import JetStreamContext
 from nats.js.kv import KeyValue
 from pydantic import ValidationError
 
 from holdfast_contract import messages, names
-from holdfast_contract.document import EndpointDocument, Scaling
-from holdfast_services.logs import Log
+from holdfast_contract.document import EndpointDocument
+from holdfast_services.connection import (
+    Ambiguous,
+    BrokerDown,
+    BrokerError,
+    Connection,
+    QueueFull,
+    QueueMissing,
+)
+from holdfast_services.streams import (
+    bucket_streams,
+    consumer_config,
+    stream_config,
+    webhook_consumer,
+    webhook_stream,
+)
 
 __all__ = [
     "Ambiguous",
@@ -37,46 +46,14 @@ __all__ = [
     "QueueFull",
     "QueueMissing",
     "WebhookJob",
-    "consumer_config",
-    "queue_limit",
-    "stream_config",
 ]
-
-_log = Log("broker")
 
 _ERR_FULL: Final = 10077  # JSStreamStoreFailedF: "maximum messages exceeded"
 _ERR_NAME_IN_USE: Final = 10058
 _ACK_TIMEOUT_S: Final = 5.0
-_API_TIMEOUT_S: Final = 10.0
 _MAX_API_IN_FLIGHT: Final = 16
 """At 10,000 queued API requests the server drops all of them; creation is throttled far below."""
-_DUPLICATE_WINDOW_S: Final = 120.0
-_RECONNECT_S: Final = 0.25
-_WEBHOOK_ACK_WAIT_S: Final = 60.0
 _WEBHOOK_PULL_S: Final = 20.0
-_MAX_WEBHOOKS: Final = 100_000
-
-Handler = Callable[[Msg], Awaitable[None]]
-
-
-class BrokerError(Exception):
-    """The queue did not do what was asked."""
-
-
-class BrokerDown(BrokerError):
-    """The broker cannot be reached, or refuses all work. Nothing was accepted."""
-
-
-class Ambiguous(BrokerError):
-    """The broker did not say whether it accepted the message."""
-
-
-class QueueFull(BrokerError):
-    """The endpoint's queue holds as many requests as it may."""
-
-
-class QueueMissing(BrokerError):
-    """The endpoint has no queue (yet, or any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,48 +73,6 @@ class Depth:
         return self.waiting + self.running
 
 
-def queue_limit(scaling: Scaling) -> int:
-    """Most messages an endpoint's stream holds: what may run at the same time, and what may wait beyond."""
-    return scaling.max_queue + scaling.max_replicas * scaling.concurrency
-
-
-def stream_config(document: EndpointDocument, replicas: int) -> api.StreamConfig:
-    """The stream of an endpoint. `discard=new` with `max_msgs` makes the cap atomic over all gateways."""
-    return api.StreamConfig(
-        name=names.stream_name(document.name),
-        subjects=[names.queue_subject(document.name, "*")],
-        retention=api.RetentionPolicy.WORK_QUEUE,
-        storage=api.StorageType.FILE,
-        discard=api.DiscardPolicy.NEW,
-        max_msgs=queue_limit(document.scaling),
-        max_age=names.RETENTION_S,
-        num_replicas=replicas,
-        duplicate_window=_DUPLICATE_WINDOW_S,
-    )
-
-
-def consumer_config(document: EndpointDocument) -> api.ConsumerConfig:
-    """The one consumer of an endpoint's stream.
-
-    `max_deliver` is unlimited on purpose: JetStream leaves a message whose deliveries are used up in the
-    stream (nats-server#5564), where it would eat the cap; the worker ends it instead, on the last allowed
-    delivery or on the first one after that.
-    """
-    slots = document.scaling.max_replicas * document.scaling.concurrency
-    return api.ConsumerConfig(
-        durable_name=names.CONSUMER,
-        ack_policy=api.AckPolicy.EXPLICIT,
-        ack_wait=messages.ACK_WAIT_S,
-        max_deliver=-1,
-        # The slots are guarded by the pulls. A replica that has freed its slot pulls again while the answers of
-        # up to three requests before are still on their way and not acknowledged: a cap at the slots would let
-        # it wait for them (measured: 15 ms above the ideal queue at 80 %, against 11 ms).
-        max_ack_pending=4 * slots,
-        # Twice the slots (pulls of workers that just died linger until they expire), never below the default.
-        max_waiting=max(512, 2 * slots),
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class WebhookJob:
     """One webhook to be delivered."""
@@ -147,139 +82,27 @@ class WebhookJob:
     url: str
     attempt: int
     """1 for the first."""
-    _broker: Broker
+    _connection: Connection
     _ack_subject: str
 
     async def done(self) -> None:
         """Delivered or given up."""
-        await self._broker.request(self._ack_subject, b"+ACK", None, _ACK_TIMEOUT_S)
+        await self._connection.request(self._ack_subject, b"+ACK", None, _ACK_TIMEOUT_S)
 
     async def later(self, delay_s: float) -> None:
         """Deliver it again after `delay_s`; that survives any restart."""
         payload = b"-NAK " + json.dumps({"delay": int(delay_s * 1e9)}).encode()
-        await self._broker.request(self._ack_subject, payload, None, _ACK_TIMEOUT_S)
+        await self._connection.request(self._ack_subject, payload, None, _ACK_TIMEOUT_S)
 
 
-class Broker:
-    """A connection to the broker that comes back by itself. Make one with `Broker.connect`."""
+class Broker(Connection):
+    """The data plane's queues and buckets. Make one with `Broker.connect`."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
-        self._js: JetStreamContext = client.jetstream(timeout=_API_TIMEOUT_S)
+        super().__init__(client)
         self._buckets: dict[str, KeyValue] = {}
         self._webhooks: JetStreamContext.PullSubscription | None = None
         self._api = asyncio.Semaphore(_MAX_API_IN_FLIGHT)
-        self._acks: dict[str, asyncio.Future[Msg]] = {}
-        self._ack_numbers = count()
-        self._ack_prefix = client.new_inbox()
-        self._on_reconnect: list[Callable[[], None]] = []
-
-    @classmethod
-    async def connect(
-        cls, url: str, name: str, *, user: str | None = None, password: str | None = None
-    ) -> Broker:
-        """Connect, trying until it works. `url`: one or several, separated by commas. `user` and `password`:
-        None for a broker without authentication."""
-        client = Client()
-        holder: list[Broker] = []
-        told: set[str] = set()
-
-        async def reconnected() -> None:
-            told.clear()
-            _log.info("broker connected again")
-            for broker in holder:
-                for callback in broker._on_reconnect:
-                    callback()
-
-        async def disconnected() -> None:
-            _log.warning("broker connection lost")
-
-        async def failed(error: Exception) -> None:
-            # The client tries again four times a second: the same error is told once until it works again.
-            text = repr(error)
-            (_log.debug if text in told else _log.warning)("broker error", error=text)
-            told.add(text)
-
-        while True:
-            try:
-                await client.connect(
-                    url.split(","),
-                    name=name,
-                    user=user,
-                    password=password,
-                    max_reconnect_attempts=-1,
-                    reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, a float works
-                    connect_timeout=3,
-                    ping_interval=10,
-                    max_outstanding_pings=2,
-                    reconnected_cb=reconnected,
-                    disconnected_cb=disconnected,
-                    error_cb=failed,
-                    pending_size=64 * 1024 * 1024,
-                )
-                break
-            except (OSError, nats.errors.Error, TimeoutError) as error:
-                _log.warning("broker not reachable yet", error=repr(error))
-                await client.close()
-                client = Client()
-                await asyncio.sleep(0.5)
-        broker = cls(client)
-        holder.append(broker)
-        await client.subscribe(f"{broker._ack_prefix}.*", cb=broker._acknowledged)
-        return broker
-
-    @property
-    def connected(self) -> bool:
-        """Whether the broker can be talked to now."""
-        return self._client.is_connected
-
-    @property
-    def jetstream(self) -> JetStreamContext:
-        """For adapters beside this one (records, bodies)."""
-        return self._js
-
-    @property
-    def client(self) -> Client:
-        """For adapters beside this one."""
-        return self._client
-
-    def on_reconnect(self, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever a lost connection is back."""
-        self._on_reconnect.append(callback)
-
-    async def close(self) -> None:
-        """Send what is buffered and disconnect."""
-        try:
-            await asyncio.wait_for(self._client.flush(), 2)
-        except (nats.errors.Error, TimeoutError, OSError):
-            pass
-        # In a task of its own: nats-py lets a cancellation of its reader escape where the connection is lost.
-        await asyncio.wait({asyncio.create_task(self._client.close())}, timeout=2)
-
-    # --- messages -----------------------------------------------------------------------------------------
-    async def request(
-        self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float
-    ) -> Msg:
-        """Publish and wait for the one answer. Raises BrokerDown (not sent) or Ambiguous (no answer)."""
-        if not self._client.is_connected:
-            raise BrokerDown("not connected to the broker")
-        token = str(next(self._ack_numbers))
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._acks[token] = future
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._client.publish(
-                    subject, payload, f"{self._ack_prefix}.{token}", dict(headers) if headers else None
-                )
-                return await future
-        except nats.errors.MaxPayloadError as error:
-            raise BrokerError(f"message of {len(payload)} bytes is above the broker's limit") from error
-        except TimeoutError as error:
-            raise Ambiguous(f"no answer of the broker within {timeout_s} s") from error
-        except (nats.errors.Error, OSError) as error:
-            raise BrokerDown(repr(error)) from error
-        finally:
-            del self._acks[token]
 
     async def enqueue(self, endpoint: str, request_id: str, payload: bytes, head: str) -> int:
         """Put a request into its endpoint's queue; returns its sequence number in the stream.
@@ -301,25 +124,6 @@ class Broker:
         if error.get("err_code") == _ERR_FULL:
             raise QueueFull(f"endpoint {endpoint} has as many requests as it may")
         raise BrokerDown(f"{error.get('err_code')}: {error.get('description')}")
-
-    async def publish(self, subject: str, payload: bytes = b"") -> bool:
-        """Publish without storing; False where the connection is down (nothing is buffered then)."""
-        if not self._client.is_connected:
-            return False
-        try:
-            await self._client.publish(subject, payload)
-        except (nats.errors.Error, OSError):
-            return False
-        return True
-
-    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
-        """Call `handler` with every message; survives reconnection."""
-        return await self._client.subscribe(subject, cb=handler)
-
-    async def _acknowledged(self, message: Msg) -> None:
-        future = self._acks.get(message.subject.rsplit(".", 1)[1])
-        if future is not None and not future.done():
-            future.set_result(message)
 
     # --- queues -------------------------------------------------------------------------------------------
     async def ensure_queue(self, document: EndpointDocument, replicas: int) -> None:
@@ -413,26 +217,10 @@ class Broker:
     # --- webhooks -----------------------------------------------------------------------------------------
     async def ensure_webhooks(self, replicas: int) -> None:
         """Make the queue of webhooks exist. Safe to repeat. Raises BrokerDown."""
-        config = api.StreamConfig(
-            name=names.STREAM_WEBHOOKS,
-            subjects=[names.webhook_subject("*", "*")],
-            retention=api.RetentionPolicy.WORK_QUEUE,
-            storage=api.StorageType.FILE,
-            max_age=names.RETENTION_S,
-            num_replicas=replicas,
-            duplicate_window=_DUPLICATE_WINDOW_S,
-        )
-        consumer = api.ConsumerConfig(
-            durable_name=names.CONSUMER,
-            ack_policy=api.AckPolicy.EXPLICIT,
-            ack_wait=_WEBHOOK_ACK_WAIT_S,
-            max_deliver=-1,
-            max_ack_pending=_MAX_WEBHOOKS,  # those that wait for their next try count as well
-        )
         async with self._api:
             try:
-                await self._js.add_stream(config)
-                await self._js.add_consumer(names.STREAM_WEBHOOKS, consumer)
+                await self._js.add_stream(webhook_stream(replicas))
+                await self._js.add_consumer(names.STREAM_WEBHOOKS, webhook_consumer())
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 raise BrokerDown(repr(error)) from error
 
@@ -463,24 +251,14 @@ class Broker:
             request_id=request_id,
             url=answer.data.decode(),
             attempt=answer.metadata.num_delivered or 1,
-            _broker=self,
+            _connection=self,
             _ack_subject=answer.reply,
         )
 
     # --- buckets ------------------------------------------------------------------------------------------
     async def ensure_buckets(self, replicas: int) -> None:
         """Make the buckets for records, activity and bodies exist. Safe to repeat. Raises BrokerDown."""
-        streams = (
-            _bucket(f"KV_{names.BUCKET_REQUESTS}", [f"$KV.{names.BUCKET_REQUESTS}.>"], names.RETENTION_S),
-            _bucket(f"KV_{names.BUCKET_ACTIVITY}", [f"$KV.{names.BUCKET_ACTIVITY}.>"], 0),
-            _bucket(
-                f"OBJ_{names.BUCKET_BODIES}",
-                [f"$O.{names.BUCKET_BODIES}.C.>", f"$O.{names.BUCKET_BODIES}.M.>"],
-                names.RETENTION_S,
-            ),
-        )
-        for config in streams:
-            config.num_replicas = replicas
+        for config in bucket_streams(replicas):
             async with self._api:
                 try:
                     await self._js.add_stream(config)
@@ -521,19 +299,3 @@ class Broker:
             await bucket.put(endpoint, f"{at:.3f}".encode())
         except (nats.errors.Error, OSError, TimeoutError) as error:
             raise BrokerDown(repr(error)) from error
-
-
-def _bucket(name: str, subjects: list[str], max_age_s: float) -> api.StreamConfig:
-    """The stream under a bucket, as NATS clients of any language expect it (ADR-8, ADR-20)."""
-    return api.StreamConfig(
-        name=name,
-        subjects=subjects,
-        storage=api.StorageType.FILE,
-        discard=api.DiscardPolicy.NEW,
-        max_age=max_age_s,
-        max_msgs_per_subject=1 if name.startswith("KV_") else -1,
-        allow_rollup_hdrs=True,
-        deny_delete=name.startswith("KV_"),
-        allow_direct=True,
-        duplicate_window=120.0,
-    )

@@ -20,7 +20,6 @@ from holdfast_services.broker import (
     BrokerError,
     QueueFull,
     QueueMissing,
-    queue_limit,
 )
 from holdfast_services.gateway.activity import Activity
 from holdfast_services.gateway.catalog import Catalog
@@ -32,6 +31,7 @@ from holdfast_services.gateway.held import Held, HeldRequests, Outcome, ReplySig
 from holdfast_services.gateway.intake import Body, receive_body, too_large
 from holdfast_services.gateway.replicas import ReplicaView
 from holdfast_services.logs import Log
+from holdfast_services.streams import queue_limit
 
 __all__ = ["Admitted", "Parts", "Receive", "Server", "activation_refusal"]
 

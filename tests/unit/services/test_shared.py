@@ -16,9 +16,10 @@ from holdfast_contract.document import EndpointDocument, Scaling
 from holdfast_contract.messages import RequestRecord, RequestState
 from holdfast_services import headers
 from holdfast_services.answers import NOTHING_YET, AnswerHead, Malformed, decode_head, encode_head
-from holdfast_services.broker import Depth, consumer_config, queue_limit, stream_config
+from holdfast_services.broker import Depth
 from holdfast_services.documents import DirectoryDocuments
 from holdfast_services.records import merge
+from holdfast_services.streams import consumer_config, queue_limit, stream_config
 
 
 def document(**scaling: int) -> EndpointDocument:
