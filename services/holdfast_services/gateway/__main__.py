@@ -144,6 +144,7 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
         templates=Templates.load(Path(settings.templates_dir)) if settings.templates_dir else None,
     )
     metrics, server = Metrics(), Server(parts)
+    metrics.follow(lambda: broker.connected)
     records = Records(broker)
     waiters = Waiters(records, held)
     await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
@@ -153,7 +154,7 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
     catalog.on_removed(server.endpoint_removed)
     catalog.on_removed(metrics.forget)
     catalog.on_removed(pages.recent.forget)
-    work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records).run()]
+    work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records, metrics.expired).run()]
     work.append(
         Webhooks(
             broker,
@@ -161,6 +162,7 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
             lambda: catalog.documents,
             submissions.poll_url,
             allowed_private=settings.webhook_networks,
+            told=metrics.webhook,
         ).run()
     )
     if watched is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast_contract import names, problems
 from holdfast_services import headers as header_rules
+from holdfast_services.exposition import CONTENT_TYPE
 from holdfast_services.gateway.core import admission, ids
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.core.routing import Target, route
@@ -155,8 +156,9 @@ class InternalApp:
             await self._replies.receive_answer(scope, receive, send)
         elif path == "/metrics":
             parts = self._parts
-            text = self._metrics.text(parts.held, list(parts.catalog.documents), parts.gateways())
-            content = b"text/plain; version=0.0.4; charset=utf-8"
-            await reply(send, Answer(200, text, ((b"content-type", content),)))
+            text = self._metrics.text(
+                parts.held, list(parts.catalog.documents), parts.gateways(), parts.replicas
+            )
+            await reply(send, Answer(200, text, ((b"content-type", CONTENT_TYPE.encode()),)))
         else:
             await reply(send, self._pages.health(path))

@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import contextlib
+from collections.abc import Callable, Iterable
 
-from holdfast_contract import metrics
+from prometheus_client import Counter, Histogram
+
+from holdfast_contract import metrics as names
+from holdfast_services.exposition import Registry
 from holdfast_services.gateway.held import Held, HeldRequests
+from holdfast_services.gateway.replicas import ReplicaView
 
 __all__ = ["Metrics"]
 
 
 class Metrics:
-    """One registry of its own, so that several gateways can live in one test process."""
+    """The gateway's metrics, with a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self._requests = Counter(
-            metrics.REQUESTS, "Finished requests", ["endpoint", "code", "cause"], registry=self.registry
-        )
-        self._errors = Counter(
-            metrics.ERRORS, "Requests that ended in a problem", ["endpoint", "cause"], registry=self.registry
-        )
-        self._waiting = Gauge(metrics.WAITING, "Callers waiting", ["endpoint"], registry=self.registry)
-        self._running = Gauge(metrics.RUNNING, "Callers being served", ["endpoint"], registry=self.registry)
-        self._queue = Histogram(
-            metrics.QUEUE_SECONDS,
-            "Seconds in the queue",
-            ["endpoint"],
-            buckets=metrics.QUEUE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._model = Histogram(
-            metrics.MODEL_SECONDS,
-            "Seconds in the model until the first byte",
-            ["endpoint"],
-            buckets=metrics.QUEUE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._cold = Histogram(
-            metrics.COLD_START_SECONDS,
-            "Seconds from acceptance at 0 replicas to a phase",
-            ["endpoint", "phase"],
-            buckets=metrics.QUEUE_BUCKETS_S,
-            registry=self.registry,
-        )
-        self._gateways = Gauge(metrics.GATEWAYS, "Gateways known to be alive", registry=self.registry)
+        registry = self._registry = Registry()
+        self._requests = registry.counter(names.REQUESTS)
+        self._errors = registry.counter(names.ERRORS)
+        self._expired = registry.counter(names.EXPIRED)
+        self._waiting = registry.gauge(names.WAITING)
+        self._running = registry.gauge(names.RUNNING)
+        self._queue = registry.histogram(names.QUEUE_SECONDS)
+        self._model = registry.histogram(names.MODEL_SECONDS)
+        self._cold = registry.histogram(names.COLD_START_SECONDS)
+        self._replicas = registry.gauge(names.REPLICAS)
+        self._failing = registry.gauge(names.ACTIVATION_FAILING)
+        self._webhooks = registry.counter(names.WEBHOOKS)
+        self._gateways = registry.gauge(names.GATEWAYS)
+        self._connected = registry.gauge(names.BROKER_CONNECTED)
         self._counters: dict[tuple[str, int, str], Counter] = {}
         self._histograms: dict[str, tuple[Histogram, Histogram]] = {}
+
+    def follow(self, connected: Callable[[], bool]) -> None:
+        """Ask this whenever the metrics are read."""
+        self._connected.set_function(lambda: float(connected()))
 
     def finished(self, endpoint: str, status: int, cause: str) -> None:
         """A request ended. `cause`: slug of a problem, or `none`."""
@@ -70,20 +62,31 @@ class Metrics:
         pair[1].observe(held.model_s)
 
     def cold_start(self, endpoint: str, phases: dict[str, float | None]) -> None:
-        """A request that was accepted at 0 replicas was answered."""
+        """A request that was accepted at 0 replicas was answered. Its acceptance is where the phases begin."""
         for phase, seconds in phases.items():
-            if seconds is not None:
+            if seconds is not None and phase != "accepted":
                 self._cold.labels(endpoint, phase).observe(seconds)
+
+    def expired(self, endpoint: str) -> None:
+        """A submitted request's deadline passed in the queue."""
+        self._expired.labels(endpoint).inc()
+
+    def webhook(self, endpoint: str, outcome: str) -> None:
+        """A delivery was tried: delivered, retried, dropped."""
+        self._webhooks.labels(endpoint, outcome).inc()
 
     def forget(self, endpoint: str) -> None:
         """The endpoint is gone: its gauges must not stay."""
-        for gauge in (self._waiting, self._running):
-            try:
+        for gauge in (self._waiting, self._running, self._failing):
+            with contextlib.suppress(KeyError):
                 gauge.remove(endpoint)
-            except KeyError:
-                pass
+        for state in ("desired", "pending", "ready"):
+            with contextlib.suppress(KeyError):
+                self._replicas.remove(endpoint, state)
 
-    def text(self, held: HeldRequests, endpoints: list[str], gateways: int) -> bytes:
+    def text(
+        self, held: HeldRequests, endpoints: Iterable[str], gateways: int, replicas: ReplicaView
+    ) -> bytes:
         """The exposition, with the gauges as of now."""
         self._gateways.set(gateways)
         for endpoint in endpoints:
@@ -91,4 +94,10 @@ class Metrics:
             running = sum(1 for caller in callers if caller.running)
             self._waiting.labels(endpoint).set(len(callers) - running)
             self._running.labels(endpoint).set(running)
-        return generate_latest(self.registry)
+            self._failing.labels(endpoint).set(replicas.failure(endpoint) is not None)
+            counts = replicas.counts(endpoint)
+            if counts is not None:
+                self._replicas.labels(endpoint, "desired").set(counts.desired)
+                self._replicas.labels(endpoint, "pending").set(counts.pending)
+                self._replicas.labels(endpoint, "ready").set(counts.ready)
+        return self._registry.text()

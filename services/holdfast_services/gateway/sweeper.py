@@ -7,6 +7,7 @@ ask for replicas for as long as the messages stay.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from holdfast_contract.messages import RequestMessage, RequestRecord, RequestState
@@ -28,8 +29,12 @@ _LATE_S: Final = 2.0
 class Sweeper:
     """Looks at the oldest messages of endpoints that have waiting requests."""
 
-    def __init__(self, parts: Parts, records: Records) -> None:
+    def __init__(
+        self, parts: Parts, records: Records, expired: Callable[[str], None] = lambda endpoint: None
+    ) -> None:
+        """`expired`: called with the endpoint of every request that was ended."""
         self._parts = parts
+        self._expired = expired
         self._records = records
 
     async def run(self) -> None:
@@ -70,4 +75,5 @@ class Sweeper:
             )
         )
         await self._parts.broker.remove(message.endpoint, sequence)
+        self._expired(message.endpoint)
         _log.info("expired", request_id=message.id, endpoint=message.endpoint)

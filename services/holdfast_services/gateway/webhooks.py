@@ -83,7 +83,10 @@ class Webhooks:
         poll_url: Callable[[str], str],
         *,
         allowed_private: Networks = (),
+        told: Callable[[str, str], None] = lambda endpoint, outcome: None,
     ) -> None:
+        """`told`: called with endpoint and outcome (delivered, retried, dropped) of every attempt."""
+        self._told = told
         self._broker = broker
         self._records = records
         self._documents = documents
@@ -121,7 +124,8 @@ class Webhooks:
 
     async def _deliver(self, session: aiohttp.ClientSession, job: WebhookJob) -> None:
         try:
-            delay_s = await self._try(session, job)
+            outcome, delay_s = await self._try(session, job)
+            self._told(job.endpoint, outcome)
             if delay_s is None:
                 await job.done()
             else:
@@ -131,12 +135,13 @@ class Webhooks:
         finally:
             self._slots.release()
 
-    async def _try(self, session: aiohttp.ClientSession, job: WebhookJob) -> float | None:
-        """Seconds until the next try; None: delivered, or given up."""
+    async def _try(self, session: aiohttp.ClientSession, job: WebhookJob) -> tuple[str, float | None]:
+        """How it went, and seconds until the next try; None: there is none."""
         record = await self._records.get(job.endpoint, job.request_id)
         secret = self._token_sha256(record)
         if record is None or secret is None:
-            return None  # the request or the token it was made with is gone: nobody could check the signature
+            # The request or the token it was made with is gone: nobody could check the signature.
+            return "dropped", None
         described = describe(record, self._poll_url(record.id), None)
         body = json.dumps(
             {"type": "request.ended", "timestamp": record.completed_at, "data": described}
@@ -150,10 +155,11 @@ class Webhooks:
         }
         status, retry_after = await self._post(session, job, body, headers)
         if status is not None and 200 <= status < 300:
-            return None
+            _log.info("webhook delivered", request_id=record.id, endpoint=job.endpoint, attempt=job.attempt)
+            return "delivered", None
         delay_s = webhook.retry_delay_s(job.attempt, status, retry_after)
         _log.info("webhook failed", request_id=record.id, status=status, attempt=job.attempt, retry_s=delay_s)
-        return delay_s
+        return "dropped" if delay_s is None else "retried", delay_s
 
     async def _post(
         self, session: aiohttp.ClientSession, job: WebhookJob, body: bytes, headers: dict[str, str]

@@ -75,6 +75,8 @@ async def run(
         if broker is None:
             return
         stack.push_async_callback(broker.close)
+        connected = broker
+        metrics.follow_broker(lambda: connected.connected)
         tracker = state.tracker = Tracker(JetStreamQueues(broker), metrics, settings=settings)
         metrics.follow(tracker)
         broker.on_reconnect(tracker.reconnected)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from holdfast_services.exposition import CONTENT_TYPE
 from holdfast_services.scaler.metrics import Metrics
 
 __all__ = ["make_app"]
@@ -21,9 +22,7 @@ def make_app(metrics: Metrics, ready: Callable[[], bool]) -> web.Application:
         return web.Response(text="ready\n") if ready() else web.Response(status=503, text="not ready\n")
 
     async def exposition(_: web.Request) -> web.Response:
-        return web.Response(
-            body=metrics.text(), headers={"content-type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        return web.Response(body=metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     app = web.Application()
     app.add_routes(

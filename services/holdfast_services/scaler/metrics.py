@@ -3,47 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Final
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Callable
 
 from holdfast_contract import metrics as names
 from holdfast_contract.autoscaling import Decision
+from holdfast_services.exposition import Registry
 from holdfast_services.scaler.tracker import Tracker
 
 __all__ = ["Metrics"]
-
-_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
 class Metrics:
     """Counts what happens; implements the tracker's `Observer`."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        registry = self._registry
-        self._endpoints = Gauge(names.SCALER_ENDPOINTS, "Declared endpoints.", registry=registry)
-        self._active = Gauge(names.SCALER_ACTIVE, "Endpoints to have a replica.", registry=registry)
-        self._streams = Gauge(names.SCALER_STREAMS, "Open streams to KEDA.", registry=registry)
-        self._demand = Gauge(
-            names.SCALER_DEMAND, "Requests waiting and running.", ["endpoint"], registry=registry
-        )
-        self._desired = Gauge(
-            names.SCALER_DESIRED, "Replicas that the demand asks for.", ["endpoint"], registry=registry
-        )
-        self._wakes = Counter(names.SCALER_WAKES, "Wakes received.", registry=registry)
-        self._pushes = Counter(names.SCALER_PUSHES, "Endpoints that became active.", registry=registry)
-        self._readings = Histogram(
-            names.SCALER_READINGS,
-            "Asking for one endpoint.",
-            ["outcome"],
-            registry=registry,
-            buckets=_BUCKETS,
-        )
-        self._sweeps = Histogram(
-            names.SCALER_SWEEPS, "Asking for all queues.", ["outcome"], registry=registry, buckets=_BUCKETS
-        )
-        self._calls = Counter(names.SCALER_CALLS, "Questions of KEDA.", ["method", "code"], registry=registry)
+        registry = self._registry = Registry()
+        self._endpoints = registry.gauge(names.SCALER_ENDPOINTS)
+        self._active = registry.gauge(names.SCALER_ACTIVE)
+        self._streams = registry.gauge(names.SCALER_STREAMS)
+        self._demand = registry.gauge(names.SCALER_DEMAND)
+        self._desired = registry.gauge(names.SCALER_DESIRED)
+        self._wakes = registry.counter(names.SCALER_WAKES)
+        self._pushes = registry.counter(names.SCALER_PUSHES)
+        self._readings = registry.histogram(names.SCALER_READINGS)
+        self._sweeps = registry.histogram(names.SCALER_SWEEPS)
+        self._calls = registry.counter(names.SCALER_CALLS)
+        self._connected = registry.gauge(names.BROKER_CONNECTED)
+        # At 0 from the start: an alert on silence must see a scaler that was never asked.
+        for method in ("IsActive", "GetMetrics"):
+            self._calls.labels(method, "OK")
 
     def follow(self, tracker: Tracker) -> None:
         """Take the gauges from this tracker whenever they are asked for."""
@@ -51,9 +39,13 @@ class Metrics:
         self._active.set_function(lambda: tracker.active)
         self._streams.set_function(lambda: tracker.streams)
 
+    def follow_broker(self, connected: Callable[[], bool]) -> None:
+        """Ask this whenever the metrics are read. Until then the queue counts as not connected."""
+        self._connected.set_function(lambda: float(connected()))
+
     def text(self) -> bytes:
         """All metrics in Prometheus's text format."""
-        return generate_latest(self._registry)
+        return self._registry.text()
 
     def called(self, method: str, code: str) -> None:
         """KEDA asked, and this was the answer's gRPC code."""

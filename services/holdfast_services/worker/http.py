@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from aiohttp import web
-from prometheus_client import generate_latest
 
+from holdfast_services.exposition import CONTENT_TYPE
 from holdfast_services.worker.service import WorkerService
 
 __all__ = ["make_app"]
@@ -26,9 +26,7 @@ def make_app(service: WorkerService) -> web.Application:
         return web.json_response({"status": "drained"})
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(
-            body=generate_latest(service.registry), content_type="text/plain", charset="utf-8"
-        )
+        return web.Response(body=service.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)

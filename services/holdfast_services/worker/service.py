@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from nats.aio.msg import Msg
-from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from holdfast_contract import metrics, names
+from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import PROGRESS_INTERVAL_S
 from holdfast_services.broker import Broker
 from holdfast_services.logs import Log
 from holdfast_services.worker.attempt import Attempt, Means
 from holdfast_services.worker.contract import broken_example
+from holdfast_services.worker.metrics import Metrics
 from holdfast_services.worker.puller import Puller
 
 __all__ = ["WorkerService"]
@@ -39,6 +39,8 @@ _REMEMBERED_S: Final = 600.0
 class _Job:
     attempt: Attempt
     task: asyncio.Task[None]
+    claimed_at: float
+    """Unix seconds."""
 
 
 class WorkerService:
@@ -72,15 +74,9 @@ class WorkerService:
         self._idle.set()
         self.problem: str | None = "the model's health check has not answered 200 yet"
         """Why the worker pulls nothing; None: it does."""
-        self.registry = CollectorRegistry()
-        self._executions = Counter(
-            metrics.EXECUTIONS, "Attempts by how they ended", ["endpoint", "state"], registry=self.registry
-        )
-        self._redeliveries = Counter(
-            metrics.REDELIVERIES, "Requests given back", ["endpoint"], registry=self.registry
-        )
-        self._busy = Gauge(
-            metrics.SLOTS_BUSY, "Requests being worked on", ["endpoint"], registry=self.registry
+        self.metrics = Metrics(document.name, document.scaling.concurrency)
+        self.metrics.follow(
+            ready=lambda: self.ready, oldest_s=self._oldest_s, connected=lambda: broker.connected
         )
 
     @property
@@ -141,7 +137,8 @@ class WorkerService:
                 await delivery.give_back(1.0)  # it came again while its end is being confirmed here
                 continue
             attempt = Attempt(delivery, self._means, canceled=delivery.message.id in self._canceled)
-            job = _Job(attempt, asyncio.create_task(self._work(attempt)))
+            claimed_at = time.time()
+            job = _Job(attempt, asyncio.create_task(self._work(attempt, claimed_at)), claimed_at)
             self._jobs[delivery.message.id] = job
             self._mark_busy()
             # The slot is free as soon as the model is: handing the answer on takes no part of it.
@@ -151,7 +148,7 @@ class WorkerService:
                     {job.task for job in self._jobs.values()}, return_when=asyncio.FIRST_COMPLETED
                 )
 
-    async def _work(self, attempt: Attempt) -> None:
+    async def _work(self, attempt: Attempt, claimed_at: float) -> None:
         try:
             await attempt.run()
         except Exception as error:
@@ -159,24 +156,25 @@ class WorkerService:
             _log.error("attempt failed", trace=error, request_id=attempt.message.id)
         finally:
             self._jobs.pop(attempt.message.id, None)
-            self._account(attempt)
+            self._account(attempt, claimed_at)
             self._mark_busy()
             attempt.model_free.set()
 
-    def _account(self, attempt: Attempt) -> None:
-        name = self._document.name
+    def _account(self, attempt: Attempt, claimed_at: float) -> None:
+        seconds = time.time() - claimed_at
+        wait_s = max(0.0, claimed_at - attempt.message.accepted_at)
+        self.metrics.ended(attempt.ended, wait_s=wait_s, seconds=seconds)
         if attempt.ended is None:
-            self._redeliveries.labels(name).inc()
             # What broke this attempt may have broken the model: no more work before it says it is well.
             self._lose_ready()
-        else:
-            self._executions.labels(name, attempt.ended.value.lower()).inc()
         _log.info(
             "attempt",
             request_id=attempt.message.id,
-            endpoint=name,
+            endpoint=self._document.name,
             attempt=attempt.delivery.deliveries,
             state=attempt.ended.value if attempt.ended else "given back",
+            wait_s=round(wait_s, 4),
+            seconds=round(seconds, 4),
         )
 
     def _lose_ready(self) -> None:
@@ -184,9 +182,13 @@ class WorkerService:
             self._ready.clear()
             self._unready.set()
 
+    def _oldest_s(self) -> float:
+        now = time.time()
+        return max((now - job.claimed_at for job in self._jobs.values()), default=0.0)
+
     def _mark_busy(self) -> None:
         busy = len(self._jobs)
-        self._busy.labels(self._document.name).set(busy)
+        self.metrics.busy(busy)
         if busy:
             self._idle.clear()
         else:
