@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,19 +11,20 @@ from typing import Final
 import aiohttp
 
 from holdfast_contract import problems
-from holdfast_contract.messages import RequestRecord, RequestState
+from holdfast_contract.messages import RequestState
 from holdfast_services import headers as header_rules
 from holdfast_services.answers import AnswerHead, encode_head
-from holdfast_services.bodies import Bodies, BodyMissing, BodyWriter
+from holdfast_services.bodies import Bodies, BodyMissing
 from holdfast_services.broker import BrokerError
 from holdfast_services.logs import Log
-from holdfast_services.records import MAX_INLINE_RESULT_BYTES, Records
+from holdfast_services.records import Records
 from holdfast_services.worker.core.decisions import End, GiveBack, Run, after_fault, at_claim, timed_out
 from holdfast_services.worker.model import BadAnswer, Model, ModelUnreachable
+from holdfast_services.worker.outcome import Book, Sink
 from holdfast_services.worker.puller import Delivery
 from holdfast_services.worker.reply import Receipt, Reply, ReplySession
 
-__all__ = ["Attempt", "Means", "Sink"]
+__all__ = ["Attempt", "Means"]
 
 _log = Log("attempt")
 _EARLY_REPLY_S: Final = 0.05
@@ -46,42 +46,6 @@ class Means:
     max_request_s: float
 
 
-class Sink:
-    """Keeps a result: in the record where it is small, in the object store where it is not."""
-
-    def __init__(self, bodies: Bodies, name: str) -> None:
-        self._bodies = bodies
-        self._name = name
-        self._buffer = bytearray()
-        self._writer: BodyWriter | None = None
-
-    async def write(self, data: bytes) -> None:
-        """Append."""
-        if self._writer is None:
-            self._buffer += data
-            if len(self._buffer) <= MAX_INLINE_RESULT_BYTES:
-                return
-            self._writer = self._bodies.writer(self._name)
-            data = bytes(self._buffer)
-            self._buffer.clear()
-        await self._writer.write(data)
-
-    async def finish(self) -> tuple[str | None, str | None]:
-        """Name in the object store, or the body itself in base64; neither where it is empty."""
-        if self._writer is not None:
-            await self._writer.finish()
-            return self._writer.name, None
-        return None, base64.b64encode(self._buffer).decode() if self._buffer else None
-
-    async def abandon(self) -> None:
-        """Drop what was kept."""
-        if self._writer is not None:
-            try:
-                await self._writer.abandon()
-            except BrokerError:
-                pass  # the store drops it after its retention
-
-
 class Attempt:
     """Works on one delivery until it is ended or given back."""
 
@@ -91,6 +55,14 @@ class Attempt:
         self._means = means
         self._claimed_at = time.time()
         self._canceled = canceled
+        self._book = Book(
+            means.records,
+            means.bodies,
+            self.message,
+            attempt=delivery.deliveries,
+            replica=means.replica,
+            started_at=self._claimed_at,
+        )
         self._reply: Reply | None = None
         self._head: AnswerHead | None = None
         self._sent_any = False
@@ -144,10 +116,9 @@ class Attempt:
         """Whether an earlier attempt ended it and only its acknowledgement was lost."""
         if not self.message.recorded or self.delivery.deliveries == 1:
             return False
-        ended = await self._means.records.ended(self.message.endpoint, self.message.id)
+        ended = await self._book.ended_before()
         if ended is None:
             return False
-        await self._means.records.announce(ended.model_copy(update={"webhook_url": self.message.webhook_url}))
         await self.delivery.ack()
         self.ended = ended.state
         return True
@@ -187,7 +158,7 @@ class Attempt:
         )
         try:
             if message.recorded:
-                await self._record_running()
+                await self._book.running()
             done, _ = await asyncio.wait({call}, timeout=_EARLY_REPLY_S)
             if not done and message.reply_url is not None:
                 self._reply = Reply(self._means.replies, message.reply_url, self.delivery.ack_subject)
@@ -286,34 +257,25 @@ class Attempt:
     # --- how it ends --------------------------------------------------------------------------------------
     async def _succeed(self, head: AnswerHead, sink: Sink | None) -> None:
         if sink is not None:
-            stored_as, inline = await sink.finish()
-            record = self._record(RequestState.SUCCEEDED).model_copy(
-                update={
-                    "status": head.status,
-                    "headers": head.headers,
-                    "result_object": stored_as,
-                    "result_base64": inline,
-                }
-            )
-            await self._write_end(record)
+            await self._book.succeeded(head, sink)
         self.ended = RequestState.SUCCEEDED
         await self.delivery.ack()
-        await self._drop_body()
+        await self._book.drop_body()
 
     async def _unwanted(self, receipt: Receipt) -> None:
         _log.debug("not wanted any more", request_id=self.message.id, receipt=receipt.value)
         self.ended = RequestState.CANCELED
         await self.delivery.end()
-        await self._drop_body()
+        await self._book.drop_body()
 
     async def _interrupted(self, run: Run) -> None:
         """Cancelled from outside: withdrawn, or this worker has no more time."""
         if self._canceled:
             self.ended = RequestState.CANCELED
             if self.message.recorded:
-                await self._write_end(self._record(RequestState.CANCELED, "it was withdrawn"))
+                await self._book.ended(RequestState.CANCELED, "it was withdrawn")
             await self.delivery.end()
-            await self._drop_body()
+            await self._book.drop_body()
         elif self._sent_any:
             await self._end(_failed("the replica was stopped in mid-answer"))
         else:
@@ -353,50 +315,9 @@ class Attempt:
                 receipt = await self._means.replies.send(message.reply_url, self.delivery.ack_subject, frame)
             unheard = receipt is Receipt.UNREACHABLE
         if message.recorded or unheard or message.reply_url is None:
-            await self._write_end(self._record(end.state, end.why))
+            await self._book.ended(end.state, end.why)
         await self.delivery.end()
-        await self._drop_body()
-
-    def _record(self, state: RequestState, error: str | None = None) -> RequestRecord:
-        return RequestRecord(
-            id=self.message.id,
-            endpoint=self.message.endpoint,
-            state=state,
-            created_at=self.message.accepted_at,
-            started_at=self._claimed_at,
-            completed_at=time.time() if state.terminal else None,
-            attempt=self.delivery.deliveries,
-            replica=self._means.replica,
-            error=error,
-            webhook_url=self.message.webhook_url,
-        )
-
-    async def _record_running(self) -> None:
-        try:
-            await self._means.records.running(self._record(RequestState.RUNNING))
-        except BrokerError as error:
-            _log.debug("running not recorded", request_id=self.message.id, error=str(error))
-
-    async def _write_end(self, record: RequestRecord) -> None:
-        """The end is written before the message leaves the queue: until then a lost worker costs a repetition,
-        never the result. Raises nothing: without a broker the message stays, and comes back."""
-        records = self._means.records
-        for attempt in range(40):
-            try:
-                if not self.message.recorded:
-                    await records.create(record.model_copy(update={"state": RequestState.QUEUED}))
-                await records.end(record)
-                return
-            except BrokerError as error:
-                _log.warning("end not recorded yet", request_id=record.id, error=str(error), attempt=attempt)
-                await asyncio.sleep(0.5)
-
-    async def _drop_body(self) -> None:
-        if self.message.body_object is not None:
-            try:
-                await self._means.bodies.delete(self.message.body_object)
-            except BrokerError:
-                pass  # the store drops it after its retention
+        await self._book.drop_body()
 
 
 class _Broke(aiohttp.ClientError):
