@@ -26,6 +26,8 @@ from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
 from holdfast_services.broker import Broker
+from pulumi_holdfast.plan.system import nats as nats_plan
+from pulumi_holdfast.spec.shared import parse_shared
 
 ROOT = Path(__file__).resolve().parents[3]
 STANDIN = ROOT / "tests" / "support" / "standin" / "standin.py"
@@ -159,6 +161,9 @@ class Plane:
         self.nats_port = free_port()
         self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
         self.nats: Process = self._nats()
+        self.gateway_env: dict[str, str] = {}
+        """Of every gateway; a worker's own stands in `worker_env`."""
+        self.worker_env: dict[str, str] = {}
         self.http: aiohttp.ClientSession
         self.broker: Broker
 
@@ -234,6 +239,7 @@ class Plane:
                 names.ENV_POD_IP: "127.0.0.1",
                 names.ENV_BASE_URL: f"http://127.0.0.1:{port}",
                 names.ENV_LAME_DUCK_S: "0",
+                **self.gateway_env,
                 **env,
             },
             url=f"http://127.0.0.1:{port}",
@@ -273,6 +279,7 @@ class Plane:
                 names.ENV_PORT: str(worker_port),
                 names.ENV_POD_NAME: name,
                 names.ENV_WORKER_STATE_DIR: str(state_dir),
+                **self.worker_env,
                 **(worker_env or {}),
             },
         )
@@ -336,6 +343,71 @@ class Plane:
         return await self.depth(endpoint) == (0, 0)
 
 
+class ClusterPlane(Plane):
+    """The same with three brokers, set up by the very text that the shared stack gives them."""
+
+    def __init__(self, folder: Path, nats_server: Path) -> None:
+        super().__init__(folder, nats_server)
+        ports = [free_port() for _ in range(3)]
+        self._routes = [free_port() for _ in range(3)]
+        self.monitors = [free_port() for _ in range(3)]
+        self.nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
+        self.servers = [self._server(index, port) for index, port in enumerate(ports)]
+        self.gateway_env = {**self._login("system"), names.ENV_NATS_REPLICAS: "3"}
+        self.worker_env = self._login("worker")
+
+    def _login(self, user: str) -> dict[str, str]:
+        return {names.ENV_NATS_USER: user, names.ENV_NATS_PASSWORD: f"password-of-{user}"}
+
+    def _server(self, index: int, port: int) -> Process:
+        spec = parse_shared("test", {"services_image": "services:1", "base_url": "http://127.0.0.1"})
+        text = nats_plan.configuration(spec)
+        # In a pod every server has an address and a disk of its own.
+        for planned, here in (
+            (f"port: {names.NATS_PORT}\n", f'listen: "127.0.0.1:{port}"\n'),
+            (f"http_port: {nats_plan.MONITOR_PORT}\n", f'http: "127.0.0.1:{self.monitors[index]}"\n'),
+            (f"  port: {nats_plan.CLUSTER_PORT}\n", f'  listen: "127.0.0.1:{self._routes[index]}"\n'),
+            ('store_dir: "/data"', f'store_dir: "{self.folder}/nats-{index}"'),
+        ):
+            assert text.count(planned) == 1, planned
+            text = text.replace(planned, here)
+        config = self.folder / f"nats-{index}.conf"
+        config.write_text(text)
+        routes = [f'"nats-route://cluster:password-of-cluster@127.0.0.1:{route}"' for route in self._routes]
+        env = {
+            "POD_NAME": f"nats-{index}",
+            "PASSWORD_SYSTEM": "password-of-system",
+            "PASSWORD_WORKER": "password-of-worker",
+            "PASSWORD_CLUSTER": "password-of-cluster",
+            "ROUTES": f"[{', '.join(routes)}]",
+        }
+        return Process([str(self._nats_server), "-c", str(config)], self.folder / f"nats-{index}.log", env)
+
+    async def start(self) -> None:
+        for server in self.servers:
+            self._process(server)
+        self.http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
+        )
+        for index in range(3):
+            await self.until_well(index)
+        self.broker = await Broker.connect(
+            self.nats_url, "test", user="system", password="password-of-system"
+        )
+
+    async def until_well(self, index: int) -> None:
+        """Wait until a server has caught up with the others."""
+        url = f"http://127.0.0.1:{self.monitors[index]}/healthz"
+        await until(lambda: self.status(url, 200), f"server {index} is well", deadline_s=60)
+
+    async def leader(self, endpoint: str = "demo") -> Process:
+        """The server that leads an endpoint's queue."""
+        info = await self.broker.jetstream.stream_info(names.stream_name(endpoint))
+        assert info.cluster is not None
+        assert info.cluster.leader is not None
+        return self.servers[int(info.cluster.leader.rsplit("-", 1)[1])]
+
+
 @pytest.fixture(scope="session")
 def nats_server() -> Path:
     """The broker's binary; built where it is missing."""
@@ -347,6 +419,17 @@ def nats_server() -> Path:
 async def plane(tmp_path: Path, nats_server: Path) -> AsyncIterator[Plane]:
     """A broker and nothing else yet."""
     plane = Plane(tmp_path, nats_server)
+    try:
+        await plane.start()
+        yield plane
+    finally:
+        await plane.stop()
+
+
+@pytest.fixture
+async def three_brokers(tmp_path: Path, nats_server: Path) -> AsyncIterator[ClusterPlane]:
+    """Three brokers that keep everything thrice, and nothing else yet."""
+    plane = ClusterPlane(tmp_path, nats_server)
     try:
         await plane.start()
         yield plane
