@@ -83,7 +83,7 @@ class ProjectImage:
 
 
 def project_images(checkout: Path = CHECKOUT) -> list[ProjectImage]:
-    """The services' image and one per template that has a Dockerfile.
+    """The services' image and one per template that has a Dockerfile and runs on a CPU, as this node does.
 
     Raises SandboxError where a template's declaration does not name its image.
     """
@@ -103,14 +103,18 @@ def project_images(checkout: Path = CHECKOUT) -> list[ProjectImage]:
     )
     return [
         services,
-        *(_template_image(file) for file in sorted((checkout / "templates").glob("*/Dockerfile"))),
+        *filter(None, map(_template_image, sorted((checkout / "templates").glob("*/Dockerfile")))),
     ]
 
 
-def _template_image(dockerfile: Path) -> ProjectImage:
+def _template_image(dockerfile: Path) -> ProjectImage | None:
+    """None for one that needs a GPU: its image is made from others of many GB, and could not run here."""
     folder = dockerfile.parent
     declaration = folder / "template.yaml"
-    image = (yaml.safe_load(declaration.read_text()) or {}).get("image") if declaration.is_file() else None
+    declared = (yaml.safe_load(declaration.read_text()) or {}) if declaration.is_file() else {}
+    if not str(declared.get("hardware", "cpu")).startswith("cpu"):
+        return None
+    image = declared.get("image")
     name, colon, version = str(image or "").partition(":")
     if not name or not colon or not version:
         raise SandboxError(f'{declaration}: image is {image!r}: write "<repository>:<version>"')

@@ -11,15 +11,19 @@ import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
-from pulumi_holdfast.spec.model import Route, Spec, Whole
+from pulumi_holdfast.spec.endpoint import CacheSpec, Egress, Filesystem
+from pulumi_holdfast.spec.model import AbsolutePath, Route, Spec, Whole
 from pulumi_holdfast.spec.problems import SpecError, nearest, refused, translate
 
 _QUANTITY: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>m|Mi|Gi|)")
+_TUPLES: Final = ("examples", "command", "args", "writable_paths")
+_PASSED_ON: Final = ("command", "args", "cache", "egress", "filesystem", "writable_paths")
+"""Fields that a clone takes over as they are, where the template declares them."""
 _FACTORS: Final[Mapping[str, float]] = {"": 1.0, "m": 0.001, "Mi": 1.0, "Gi": 1024.0}
 
 
@@ -85,11 +89,24 @@ class Template(Spec):
     health_check_path: Route = "/healthcheck"
     hardware: str
     resources: Resources = Resources()
+    command: tuple[str, ...] = ()
+    """Replaces the image's entrypoint. Empty: the image's own."""
+    args: tuple[str, ...] = ()
+    """Replaces the image's arguments. Empty: the image's own."""
+    cache: CacheSpec | None = None
+    """Where weights that are fetched at the start are kept on the node. None: the image has its weights."""
+    egress: Egress | None = None
+    """`internet` for images that fetch their weights. None: the endpoint's default."""
+    filesystem: Filesystem | None = None
+    """None: the endpoint's default, read-only."""
+    writable_paths: tuple[AbsolutePath, ...] = ()
     scaling: Mapping[str, Any] = Field(default_factory=dict)
     env: Mapping[str, str] = Field(default_factory=dict)
     input_schema: str | None = None
     output_schema: str | None = None
     input_path: Route = "/"
+    input_encoding: Literal["json", "multipart"] = "json"
+    """How the input schema's properties travel: one JSON object, or one part of a form for each."""
     examples: tuple[TemplateExample, ...] = ()
     folder: Path
     """Where the template was read from; its paths are relative to it."""
@@ -98,7 +115,10 @@ class Template(Spec):
     @classmethod
     def _lists(cls, data: Any) -> Any:
         """YAML has lists where the spec has tuples."""
-        return {**data, "examples": tuple(data.get("examples", ()))} if isinstance(data, Mapping) else data
+        if not isinstance(data, Mapping):
+            return data
+        tuples = {key: tuple(data.get(key) or ()) for key in _TUPLES}
+        return {**data, **tuples}
 
     def endpoint_args(self) -> dict[str, Any]:
         """What a clone declares unless it says otherwise, in the words of an endpoint."""
@@ -108,6 +128,7 @@ class Template(Spec):
             "hardware": {"preset": self.hardware, **self.resources.as_hardware()},
             "scaling": dict(self.scaling),
             "env": dict(self.env),
+            **{field: value for field in _PASSED_ON if (value := getattr(self, field))},
             "contract": tuple(self._contract(example) for example in self.examples),
         }
 

@@ -13,7 +13,7 @@ from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.manifest import Manifest
-from pulumi_holdfast.plan.wiring import HOLE, WIRES, resolve
+from pulumi_holdfast.plan.wiring import HOLE, WIRES, image_on, resolve
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.parse import parse_endpoint
 from pulumi_holdfast.spec.template import catalogue
@@ -332,3 +332,25 @@ def test_every_template_of_the_catalogue_can_be_cloned_as_it_is(template: str) -
     assert spec.template_ref is not None
     assert spec.contract, "a template proves itself by an example"
     assert plan_endpoint(spec)
+
+
+def test_a_clone_for_a_gpu_takes_over_how_its_server_starts_and_where_weights_are_kept() -> None:
+    spec = parse_endpoint("mine", {"template": "chat"}, catalogue())
+    planned = {manifest.child: manifest.body for manifest in plan_endpoint(spec)}
+    pod = planned["deployment"]["spec"]["template"]["spec"]
+    [model] = pod["containers"]
+    assert model["command"] == ["vllm", "serve"]
+    assert model["args"][0] == "Qwen/Qwen3.5-9B"
+    assert model["resources"]["limits"][names.GPU_RESOURCE] == "1"
+    assert {"name": "cache", "mountPath": "/cache"} in model["volumeMounts"]
+    assert "0.0.0.0/0" in str(planned["network"]["spec"]["egress"]), "weights are fetched"
+    own = parse_endpoint("mine", {"template": "chat", "args": ["other"], "egress": "none"}, catalogue())
+    assert (own.args, own.egress.value) == (("other",), "none"), "a clone's own words count"
+
+
+def test_a_published_image_of_a_template_is_not_sought_in_the_template_registry() -> None:
+    spec = parse_endpoint("mine", {"template": "chat"}, catalogue())
+    platform = platform_contract(template_registry="registry.example.com/holdfast")
+    assert image_on(platform, spec) == spec.image
+    built = parse_endpoint("mine", {"template": "speech-to-text"}, catalogue())
+    assert image_on(platform, built) == "registry.example.com/holdfast/speech-to-text:1.0.0"

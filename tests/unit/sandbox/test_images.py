@@ -111,6 +111,11 @@ def test_a_template_is_pushed_under_the_name_and_version_that_it_declares(tmp_pa
     assert (template.name, template.version) == ("holdfast/speech", "2.1.0")
 
 
+def test_a_template_that_needs_a_gpu_is_not_built_where_there_is_none(tmp_path: Path) -> None:
+    _template(tmp_path, "image: speech:2.1.0\nhardware: l4\n")
+    assert [one.name for one in images.project_images(tmp_path)] == ["holdfast/services"]
+
+
 def test_a_template_without_an_image_is_refused_with_what_to_write(tmp_path: Path) -> None:
     _template(tmp_path, "name: x\n")
     with pytest.raises(SandboxError) as refusal:
