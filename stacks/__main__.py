@@ -10,7 +10,8 @@ import pulumi_holdfast as holdfast
 settings = read(pulumi.Config(), pulumi.get_stack())
 
 if settings.layer is Layer.SHARED:
-    pulumi.export("platform", shared.declare(settings.shared))
+    for name, value in shared.declare(settings.shared).items():
+        pulumi.export(name, value)
 else:
     platform = holdfast.Platform.from_stack(settings.shared_stack, tokens=settings.tokens)
     endpoints.declare(platform)

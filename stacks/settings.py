@@ -42,6 +42,8 @@ class Plain(BaseModel):
     """The stack that exports the platform: this one's name with `-shared`."""
     tokens: tuple[str, ...] = Field(default=())
     """Open every private endpoint of the stack, beside the endpoint's own."""
+    quickstart: tuple[Any, ...] = Field(default=())
+    """Templates that are offered to everybody, always warm and rate limited: names, or mappings with more."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class SharedSettings:
     domain: str | None
     namespace: str
     system_namespace: str
+    quickstart: tuple[Any, ...]
+    tokens: tuple[str, ...]
 
 
 class Settings:
@@ -94,10 +98,12 @@ class Settings:
             domain=plain.domain,
             namespace=plain.namespace,
             system_namespace=plain.system_namespace,
+            quickstart=plain.quickstart,
+            tokens=plain.tokens,
         )
 
 
-_OBJECTS: Final = frozenset({"tokens", "queueServers"})
+_OBJECTS: Final = frozenset({"tokens", "queueServers", "quickstart"})
 
 
 def read(config: pulumi.Config, stack: str) -> Settings:

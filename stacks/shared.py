@@ -9,8 +9,9 @@ from settings import SharedSettings
 import pulumi_holdfast as holdfast
 
 
-def declare(settings: SharedSettings) -> pulumi.Output[Mapping[str, Any]]:
-    """The shared stack; returns the platform contract that the endpoint stacks read."""
+def declare(settings: SharedSettings) -> Mapping[str, Any]:
+    """The shared stack; returns what it exports: the platform contract that the endpoint stacks read, and the
+    quickstart templates' endpoints."""
     sandbox = settings.kind is holdfast.PlatformKind.SANDBOX
     args: holdfast.SharedStackArgs = {
         "kind": settings.kind,
@@ -21,6 +22,7 @@ def declare(settings: SharedSettings) -> pulumi.Output[Mapping[str, Any]]:
         "system_namespace": settings.system_namespace,
         "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
         "queue": {"servers": settings.queue_servers},
+        "scaler": {"replicas": 1 if sandbox else 2},
         # A sandbox's node says nothing of its machine.
         "instance_types": not sandbox,
     }
@@ -32,4 +34,8 @@ def declare(settings: SharedSettings) -> pulumi.Output[Mapping[str, Any]]:
         args["registry_credentials"] = {"secret": settings.registry_secret}
     if settings.template_registry is not None:
         args["template_registry"] = settings.template_registry
-    return holdfast.SharedStack("holdfast", args).platform
+    made = holdfast.SharedStack("holdfast", args)
+    platform = holdfast.Platform.of(made, tokens=settings.tokens)
+    after = pulumi.ResourceOptions(depends_on=[made])
+    holdfast.offer_quickstarts(platform, settings.quickstart, settings.registry_secret, after)
+    return {"platform": made.platform, "endpoints": dict(platform.endpoints)}

@@ -16,9 +16,11 @@ from pulumi_holdfast.endpoint import (
     ScalingArgs,
 )
 from pulumi_holdfast.platform import Platform, PlatformError
+from pulumi_holdfast.quickstart import offer_quickstarts
 from pulumi_holdfast.shared import (
     GatewayArgs,
     QueueArgs,
+    ScalerArgs,
     ServicesCredentialsArgs,
     SharedStack,
     SharedStackArgs,
@@ -45,10 +47,12 @@ __all__ = [
     "RateLimitArgs",
     "RegistryCredentialsArgs",
     "Rollout",
+    "ScalerArgs",
     "ScalingArgs",
     "ServicesCredentialsArgs",
     "SharedStack",
     "SharedStackArgs",
     "SpecError",
     "Visibility",
+    "offer_quickstarts",
 ]
