@@ -34,6 +34,13 @@ class GatewayArgs(TypedDict):
     """512 by default."""
 
 
+class ScalerArgs(TypedDict):
+    """The scaler's Deployment."""
+
+    replicas: NotRequired[int]
+    """2 by default; 1 is for a sandbox."""
+
+
 class QueueArgs(TypedDict):
     """The NATS servers that hold what waits."""
 
@@ -87,6 +94,8 @@ class SharedStackArgs(TypedDict):
     """The gateway's Deployment."""
     queue: NotRequired[QueueArgs]
     """The NATS servers."""
+    scaler: NotRequired[ScalerArgs]
+    """The scaler's Deployment."""
     aws_region: NotRequired[str]
     """Where the secrets are; us-east-1 by default."""
     registry_credentials: NotRequired[ServicesCredentialsArgs]

@@ -29,27 +29,11 @@ def dns_egress() -> Json:
 
 def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
     """Nobody connects to a replica (the kubelet's probes are exempt); it connects to queue and gateway."""
-    system = _namespace(hole("system_namespace"))
+    system = hole("system_namespace")
     egress: list[Json] = [
         dns_egress(),
-        {
-            "to": [
-                {
-                    "namespaceSelector": system,
-                    "podSelector": {"matchLabels": {names.LABEL_COMPONENT: "queue"}},
-                }
-            ],
-            "ports": [_port(names.NATS_PORT)],
-        },
-        {
-            "to": [
-                {
-                    "namespaceSelector": system,
-                    "podSelector": {"matchLabels": {names.LABEL_COMPONENT: "gateway"}},
-                }
-            ],
-            "ports": [_port(names.GATEWAY_INTERNAL_PORT)],
-        },
+        egress_to(names.NATS_PORT, pods("queue", system)),
+        egress_to(names.GATEWAY_INTERNAL_PORT, pods("gateway", system)),
     ]
     if spec.egress is Egress.INTERNET:
         egress.append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}]})
@@ -69,8 +53,11 @@ def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
     )
 
 
-def system_policy(child: str, component: str, meta: Meta, ingress: list[Json]) -> Manifest:
-    """Who may connect to one part of the system."""
+def system_policy(
+    child: str, component: str, meta: Meta, ingress: list[Json], egress: list[Json] | None = None
+) -> Manifest:
+    """Who may connect to one part of the system, and whom it may connect to (None: anybody)."""
+    limited: Json = {} if egress is None else {"egress": egress}
     return Manifest(
         child=child,
         api_version=API,
@@ -79,8 +66,9 @@ def system_policy(child: str, component: str, meta: Meta, ingress: list[Json]) -
         body={
             "spec": {
                 "podSelector": {"matchLabels": {names.LABEL_COMPONENT: component}},
-                "policyTypes": ["Ingress"],
+                "policyTypes": ["Ingress", *(["Egress"] if limited else [])],
                 "ingress": ingress,
+                **limited,
             }
         },
         after=("system-namespace",),
@@ -90,6 +78,11 @@ def system_policy(child: str, component: str, meta: Meta, ingress: list[Json]) -
 def ingress_from(port: int, *peers: Json) -> Json:
     """A rule: these peers (none: anybody) may reach this port."""
     return {"ports": [_port(port)], **({"from": list(peers)} if peers else {})}
+
+
+def egress_to(port: int, *peers: Json) -> Json:
+    """A rule: this port of these peers may be reached."""
+    return {"ports": [_port(port)], "to": list(peers)}
 
 
 def pods(component: str, namespace: str | None = None) -> Json:

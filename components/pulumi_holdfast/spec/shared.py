@@ -52,6 +52,14 @@ class GatewaySpec(Spec):
     memory_mib: Whole = Field(default=512, ge=128, le=65536)
 
 
+class ScalerSpec(Spec):
+    """The scaler's Deployment."""
+
+    replicas: Whole = Field(default=2, ge=1, le=5)
+    """2 by default: KEDA asks one and goes on with the other when it is gone. 1 is for a sandbox; while none
+    runs, replicas stay as they are and nothing wakes."""
+
+
 class QueueSpec(Spec):
     """The NATS servers that hold what waits."""
 
@@ -87,6 +95,7 @@ class SharedSpec(Spec):
     system_namespace: str = names.SYSTEM_NAMESPACE
     gateway: GatewaySpec = GatewaySpec()
     queue: QueueSpec = QueueSpec()
+    scaler: ScalerSpec = ScalerSpec()
     aws_region: str = "us-east-1"
     """Where the secrets are."""
     registry_credentials: RegistryCredentialsSpec | None = None
@@ -108,6 +117,7 @@ def parse_shared(name: str, args: Mapping[str, Any]) -> SharedSpec:
         "": frozenset(SharedSpec.model_fields) - {"name"} | {"broker_secret"},
         "gateway": frozenset(GatewaySpec.model_fields),
         "queue": frozenset(QueueSpec.model_fields),
+        "scaler": frozenset(ScalerSpec.model_fields),
         "registry_credentials": frozenset(RegistryCredentialsSpec.model_fields),
     }
     try:

@@ -305,6 +305,16 @@ async def test_two_scalers_tell_the_same_and_one_may_be_killed(world: Any, docum
     first.process.kill()
     assert await kedas[1].is_active("chat")
     assert await kedas[1].metric("chat", "0") == 1
+    # KEDA opens the stream that broke at the one that is left: the state once, then one `true` for each edge.
+    moved = kedas[1].stream("chat")
+    await until(lambda: moved.said, "the other scaler says that it is active")
+    await world.finish("chat")
+    await until(lambda: _inactive(kedas[1]), "the endpoint is idle again")
+    await world.accept("chat", "after-the-loss")
+    await until(lambda: len(moved.said) == 2 and len(streams[1].said) == 3, "one more edge")
+    assert [said for _, said in moved.said] == [True, True]
+    assert [said for _, said in streams[1].said] == [True, True, True]
+    await moved.close()
     await streams[1].close()
 
 

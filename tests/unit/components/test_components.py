@@ -19,7 +19,7 @@ from pulumi_holdfast.shared import password
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.scaling import ScalingSpec
 from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
-from pulumi_holdfast.spec.shared import GatewaySpec, QueueSpec, SharedSpec
+from pulumi_holdfast.spec.shared import GatewaySpec, QueueSpec, ScalerSpec, SharedSpec
 
 SECRET = "correct horse battery staple"
 
@@ -305,6 +305,7 @@ def test_the_arguments_and_the_specs_have_the_same_fields() -> None:
         (holdfast.SharedStackArgs, SharedSpec, {"broker_secret"}, {"name"}),
         (holdfast.QueueArgs, QueueSpec, set(), set()),
         (holdfast.GatewayArgs, GatewaySpec, set(), set()),
+        (holdfast.ScalerArgs, ScalerSpec, set(), set()),
         (holdfast.RegistryCredentialsArgs, RegistryCredentialsSpec, set(), set()),
     ]
     for args, spec, only_args, only_spec in pairs:

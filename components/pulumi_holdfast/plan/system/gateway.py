@@ -48,23 +48,38 @@ def gateway(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Js
         ),
     ]
     if spec.gateway.replicas > 1:
-        budget = {"maxUnavailable": 1, "selector": {"matchLabels": selector(COMPONENT)}}
-        planned.append(
-            Manifest(
-                child="gateway-disruption",
-                api_version="policy/v1",
-                kind="PodDisruptionBudget",
-                metadata=meta.of(NAME),
-                body={"spec": budget},
-                after=("system-namespace",),
-            )
-        )
+        planned.append(one_at_a_time(COMPONENT, NAME, meta))
     return planned
 
 
 def selector(component: str) -> Json:
     """Labels that select one part's pods."""
     return {names.LABEL_COMPONENT: component}
+
+
+def one_at_a_time(component: str, name: str, meta: Meta) -> Manifest:
+    """A disruption budget: a node's drain takes one pod of a part, and the next when that is back."""
+    return Manifest(
+        child=f"{component}-disruption",
+        api_version="policy/v1",
+        kind="PodDisruptionBudget",
+        metadata=meta.of(name),
+        body={"spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(component)}}},
+        after=("system-namespace",),
+    )
+
+
+def apart(component: str) -> list[Json]:
+    """Spread over zones and nodes where there are several; a cluster with one takes all of them."""
+    return [
+        {
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": selector(component)},
+        }
+        for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+    ]
 
 
 def access(component: str, name: str, meta: Meta, endpoints: Meta, rules: tuple[Json, ...]) -> list[Manifest]:
@@ -157,7 +172,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": DRAIN_S,
                         "imagePullSecrets": pull_secrets,
-                        "topologySpreadConstraints": [_spread()],
+                        "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
                         "volumes": [{"name": "tmp", "emptyDir": {}}],
                     },
@@ -167,15 +182,6 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         after=("nats", "gateway-binding", *(("system-pull",) if spec.registry_credentials else ())),
         timeout_s=300,
     )
-
-
-def _spread() -> Json:
-    return {
-        "maxSkew": 1,
-        "topologyKey": "kubernetes.io/hostname",
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector(COMPONENT)},
-    }
 
 
 def _service(spec: SharedSpec, meta: Meta) -> Manifest:

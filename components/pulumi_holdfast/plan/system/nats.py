@@ -52,7 +52,7 @@ def nats(spec: SharedSpec, meta: Meta) -> list[Manifest]:
         _logins(spec, meta),
         _service(meta),
         _servers(spec, meta),
-        network.system_policy("nats-network", COMPONENT, meta, _ingress(spec)),
+        network.system_policy("nats-network", COMPONENT, meta, _ingress(spec), _egress()),
     ]
     if spec.queue.servers > 1:
         planned.append(
@@ -191,7 +191,7 @@ def _servers(spec: SharedSpec, meta: Meta) -> Manifest:
         },
     }
     if queue.servers > 1:
-        template["spec"]["affinity"] = _apart()
+        template["spec"] |= {"affinity": _apart(), "topologySpreadConstraints": [_over_zones()]}
     body: Json = {
         "serviceName": SERVICE,
         "replicas": queue.servers,
@@ -283,6 +283,21 @@ def _apart() -> Json:
     """Three servers on three nodes, or losing one loses the majority."""
     term = {"labelSelector": {"matchLabels": _selector()}, "topologyKey": "kubernetes.io/hostname"}
     return {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def _over_zones() -> Json:
+    """Three zones where there are three, so that losing one leaves a majority."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": "topology.kubernetes.io/zone",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": _selector()},
+    }
+
+
+def _egress() -> list[Json]:
+    """The other servers, by name; a broker has nobody else to talk to."""
+    return [network.dns_egress(), network.egress_to(CLUSTER_PORT, network.pods(COMPONENT))]
 
 
 def _ingress(spec: SharedSpec) -> list[Json]:

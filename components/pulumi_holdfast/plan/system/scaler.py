@@ -8,7 +8,7 @@ from holdfast_contract import names
 from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import http_probe, services_security
-from pulumi_holdfast.plan.system.gateway import READ, access, broker_env, selector
+from pulumi_holdfast.plan.system.gateway import READ, access, apart, broker_env, one_at_a_time, selector
 from pulumi_holdfast.spec.shared import SharedSpec
 
 COMPONENT: Final = "scaler"
@@ -22,8 +22,8 @@ RULES: Final = (
 
 
 def scaler(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Json]) -> list[Manifest]:
-    """Account and rights, Deployment, service, network policy."""
-    return [
+    """Account and rights, Deployment, service, network policy, disruption budget."""
+    planned = [
         *access(COMPONENT, NAME, meta, endpoints, RULES),
         _deployment(spec, meta, pull_secrets),
         Manifest(
@@ -47,6 +47,9 @@ def scaler(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Jso
             [network.ingress_from(names.SCALER_PORT, {"namespaceSelector": {}})],
         ),
     ]
+    if spec.scaler.replicas > 1:
+        planned.append(one_at_a_time(COMPONENT, NAME, meta))
+    return planned
 
 
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
@@ -72,8 +75,8 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         metadata=meta.of(NAME),
         body={
             "spec": {
-                # One: KEDA holds one stream to it and polls besides; a second would only split what is known.
-                "replicas": 1,
+                # Each knows all of the broker and says the same; KEDA's stream goes on at another when one ends.
+                "replicas": spec.scaler.replicas,
                 "selector": {"matchLabels": selector(COMPONENT)},
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
                 "template": {
@@ -83,6 +86,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "enableServiceLinks": False,
                         "terminationGracePeriodSeconds": 15,
                         "imagePullSecrets": pull_secrets,
+                        "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
                         "volumes": [{"name": "tmp", "emptyDir": {}}],
                     },
