@@ -24,6 +24,7 @@ SHARED_CONFIG = {
     "holdfast:registrySecret": "acme/registry",
 }
 TOKEN = "sha256:abcd:" + "0" * 64
+CHILDREN = ("document", "deployment", "scaledobject")
 ADDED = """
     holdfast.Endpoint("chat", {"platform": platform, "image": "ghcr.io/acme/chat:1", "hardware": "a10g"})
 """
@@ -189,3 +190,30 @@ def test_missing_configuration_is_told_with_its_key(stacks: Stacks) -> None:
     done = stacks.shared.attempt("preview")
     assert done.returncode != 0
     assert "missing configuration: holdfast:servicesImage" in done.stdout
+
+
+def test_one_setting_of_the_shared_stack_offers_quickstart_templates(stacks: Stacks) -> None:
+    offered = ["embeddings", {"template": "ocr", "visibility": "public"}]
+    stacks.shared.run("config", "set", "--plaintext", "holdfast:quickstart", json.dumps(offered))
+    stacks.shared.run("config", "set", "--plaintext", "holdfast:tokens", json.dumps([TOKEN]))
+    steps = changes(stacks.shared)
+    assert {steps[f"{name}-{child}"] for name in ("embeddings", "ocr") for child in CHILDREN} == {"create"}
+    stacks.shared.run("config", "set", "--plaintext", "holdfast:quickstart", '["orc"]')
+    done = stacks.shared.attempt("preview")
+    assert 'quickstart[0].template is "orc", not in the catalogue: did you mean ocr?' in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_newer_version_of_a_template_is_an_update_of_its_clones(deployed: Stacks, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "templates" / "ocr", tmp_path / "ocr")
+    declaration = tmp_path / "ocr" / "template.yaml"
+    text = declaration.read_text().replace('version: "1.0.0"', 'version: "1.1.0"')
+    declaration.write_text(text.replace("image: ocr:1.0.0", "image: ocr:1.1.0"))
+    newer = f"""
+import pathlib, pulumi_holdfast.endpoint, pulumi_holdfast.spec.template as templates
+pulumi_holdfast.endpoint.catalogue = lambda: templates.Catalogue(pathlib.Path({str(tmp_path)!r}))
+
+
+def declare("""
+    deployed.edit("\n\ndef declare(", newer)
+    assert changes(deployed.endpoints) == {"receipts-document": "update", "receipts-deployment": "update"}
