@@ -35,19 +35,24 @@ _HOP_BY_HOP: Final = frozenset(
     }
 )
 """RFC 9110, 7.6.1: they belong to one connection. Whatever `Connection` names does, too."""
-_NOT_TO_MODEL: Final = _HOP_BY_HOP | {
-    "authorization",  # a caller's token opens endpoints: no model sees it
-    "cookie",  # at `/e/<endpoint>/` all endpoints share one origin, and so would share cookies
-    "host",
-    "content-length",  # said anew, from what was really received
-    "expect",
-    "prefer",
-    names.HEADER_REQUEST_ID,
-    names.HEADER_ATTEMPT,
-    names.HEADER_WEBHOOK_URL,
-    "traceparent",  # carried in the message itself
-    names.HEADER_ACK,
-}
+_NOT_TO_MODEL: Final = (
+    _HOP_BY_HOP
+    | {
+        "authorization",  # a caller's token opens endpoints: no model sees it
+        "cookie",  # at `/e/<endpoint>/` all endpoints share one origin, and so would share cookies
+        "host",
+        "content-length",  # said anew, from what was really received
+        "expect",
+        "prefer",
+        names.HEADER_REQUEST_ID,
+        names.HEADER_ATTEMPT,
+        names.HEADER_WEBHOOK_URL,
+        "traceparent",  # carried in the message itself
+        names.HEADER_ACK,
+        "forwarded",  # a caller says of itself what it likes, and model servers believe whoever is on the same host
+        "x-real-ip",
+    }
+)
 _NOT_FROM_MODEL: Final = _HOP_BY_HOP | {
     "set-cookie",
     "content-length",  # carried apart, so that it cannot be said twice
@@ -56,7 +61,19 @@ _NOT_FROM_MODEL: Final = _HOP_BY_HOP | {
     names.HEADER_REPLICA,
     names.HEADER_QUEUE_SECONDS,
     names.HEADER_MODEL_SECONDS,
+    names.HEADER_ACK,
+    # They hold for a whole origin, which models share with each other and with the gateway's page.
+    "alt-svc",
+    "clear-site-data",
+    "nel",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "strict-transport-security",
 }
+_NEVER: Final = ("x-holdfast-", "x-reply")
+"""Reserved for holdfast, in both directions."""
+_NEVER_TO_MODEL: Final = (*_NEVER, "x-forwarded-")
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -69,13 +86,15 @@ def _named_by_connection(pairs: Iterable[tuple[bytes, bytes]]) -> frozenset[str]
     return frozenset(named)
 
 
-def _filter(pairs: Iterable[tuple[bytes, bytes]], refused: frozenset[str]) -> Pairs:
+def _filter(pairs: Iterable[tuple[bytes, bytes]], refused: frozenset[str], never: tuple[str, ...]) -> Pairs:
     pairs = list(pairs)
     dropped = _named_by_connection(pairs)
     return tuple(
         (name, value.decode("latin-1"))
         for raw, value in pairs
-        if (name := raw.decode("latin-1").lower()) not in refused and name not in dropped
+        if (name := raw.decode("latin-1").lower()) not in refused
+        and name not in dropped
+        and not name.startswith(never)
     )
 
 
@@ -101,7 +120,7 @@ def runs_in_a_browser(pairs: Iterable[tuple[bytes, bytes]]) -> bool:
 def to_model(pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:
     """A caller's headers as the model gets them: in order, names lower-cased, without those of the connection,
     without credentials and without those that holdfast sets itself."""
-    return _filter(pairs, _NOT_TO_MODEL)
+    return _filter(pairs, _NOT_TO_MODEL, _NEVER_TO_MODEL)
 
 
 def from_model(pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:
@@ -114,4 +133,4 @@ def from_model(pairs: Iterable[tuple[bytes, bytes]]) -> Pairs:
     size = sum(len(name) + len(value) for name, value in pairs)
     if size > MAX_ANSWER_HEADERS_BYTES:
         raise ValueError(f"answer's headers are {size} bytes, above {MAX_ANSWER_HEADERS_BYTES}: send fewer")
-    return _filter(pairs, _NOT_FROM_MODEL)
+    return _filter(pairs, _NOT_FROM_MODEL, _NEVER)

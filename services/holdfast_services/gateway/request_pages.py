@@ -47,7 +47,7 @@ class RequestPages:
             record = await self._authorized(request_id, scope)
             if method == "DELETE":
                 record = await self._cancel(record)
-            elif (seconds := _wait_s(scope["query_string"])) and not record.state.terminal:
+            elif (seconds := admission.wait_s(scope["query_string"])) and not record.state.terminal:
                 record = await self._waiters.ended(record.endpoint, request_id, seconds) or record
             if wants_result:
                 if not record.state.terminal:
@@ -104,13 +104,3 @@ class RequestPages:
         if sequence is None or delivered is None:
             return None
         return max(0, sequence - delivered - 1)
-
-
-def _wait_s(query: bytes) -> float:
-    """`?wait=N`, bounded; 0 where it is not there. Raises Refusal for what is not a number."""
-    match = re.search(rb"(?:^|&)wait=([^&]*)", query)
-    if match is None:
-        return 0.0
-    if not re.fullmatch(rb"\d{1,6}(\.\d{1,3})?", match[1]):
-        raise Refusal(problems.BAD_REQUEST, "wait is not a number of seconds: send e.g. ?wait=20")
-    return min(float(match[1]), admission.MAX_WAIT_S)

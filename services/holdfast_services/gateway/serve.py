@@ -262,7 +262,9 @@ class Server:
             accepted_at=message.accepted_at,
             send=send,
             head_only=message.method == "HEAD",
-            keepalive_s=self._keepalive_s(admitted),
+            keepalive_s=admission.keepalive_s(
+                admitted.headers.get(b"x-sse-keepalive"), admitted.document.sse_keepalive_s
+            ),
             result=loop.create_future(),
             cold=counts is not None and counts.ready == 0,
             extra_headers=admitted.limit_headers,
@@ -302,12 +304,6 @@ class Server:
             pass  # its caller has a key to ask with again: the result is kept
         else:
             parts.spawn(self.withdraw(held.endpoint, held.id, held.sequence))
-
-    def _keepalive_s(self, admitted: Admitted) -> float:
-        asked = admitted.headers.get(b"x-sse-keepalive")
-        if asked is not None and asked.isdigit():
-            return float(min(int(asked), 300))
-        return float(admitted.document.sse_keepalive_s)
 
     def activation_failed(self, endpoint: str, detail: str) -> None:
         """No replica of the endpoint can start: whoever waits for one is told why. Who is being served is not."""

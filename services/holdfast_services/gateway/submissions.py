@@ -7,7 +7,6 @@ import hashlib
 import json
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from holdfast_contract import names, problems
 from holdfast_contract.messages import Mode, RequestRecord, RequestState
@@ -306,26 +305,10 @@ def _webhook_url(admitted: Admitted) -> str | None:
     header = admitted.headers.get(names.HEADER_WEBHOOK_URL.encode())
     if header is None:
         return None
-    text = header.decode("latin-1").strip()
-    try:
-        url = urlsplit(text)
-        sound = (
-            url.scheme in ("http", "https")
-            and bool(url.hostname)
-            and url.username is None
-            and len(text) < 2048
-        )
-        _ = url.port
-    except ValueError:
-        sound = False
-    if not sound:
-        raise Refusal(
-            problems.BAD_REQUEST,
-            "webhook-url is not an http or https URL without user information: send one",
-        )
+    url = admission.webhook_url(header)
     if admitted.token_id is None:
         raise Refusal(
             problems.BAD_REQUEST,
             "webhook-url needs a token, which its signature is derived from: send one of the endpoint's tokens",
         )
-    return text
+    return url

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ _log = Log("webhooks")
 _TIMEOUT_S: Final = 15.0
 _AT_ONCE: Final = 32
 _MAX_ANSWER_BYTES: Final = 4096
+
+_NUMBERS: Final = re.compile(r"(0x[0-9a-f]*|[0-9]*)(\.(0x[0-9a-f]*|[0-9]*))*", re.IGNORECASE)
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -132,6 +135,9 @@ class Webhooks:
                 await job.later(delay_s)
         except BrokerError as error:
             _log.warning("webhook not settled, it will come again", error=str(error))
+        except Exception as error:
+            # What a receiver sends must not end the gateway, whatever it is.
+            _log.error("webhook broke, it will come again", request_id=job.request_id, error=repr(error))
         finally:
             self._slots.release()
 
@@ -191,4 +197,5 @@ def _literal_refused(url: str, allowed: Networks) -> str | None:
     try:
         return webhook.refused_address(host, allowed)
     except ValueError:
-        return None
+        # `127.1` and `2130706433` are addresses to the system's calls, and names to nobody.
+        return f"{host} is not an address as it is usually written" if _NUMBERS.fullmatch(host) else None

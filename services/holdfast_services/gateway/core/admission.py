@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final
+from urllib.parse import urlsplit
 
 from holdfast_contract import problems, tokens
 from holdfast_contract.document import EndpointDocument, EndpointState, Visibility
@@ -22,12 +23,17 @@ __all__ = [
     "check_state",
     "deadline",
     "idempotency_key",
+    "keepalive_s",
     "preference",
+    "wait_s",
+    "webhook_url",
 ]
 
 MAX_WAIT_S: Final = 120
 """Longest that `Prefer: wait` and `?wait=` are honoured for."""
 _MAX_KEY: Final = 255
+_MAX_KEEPALIVE_S: Final = 300
+_MAX_URL_CHARS: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +121,37 @@ def idempotency_key(header: bytes | None) -> str | None:
             f"idempotency-key has {len(key)} characters, not 1 to {_MAX_KEY}: send a UUID",
         )
     return key
+
+
+def keepalive_s(header: bytes | None, default: float) -> float:
+    """Seconds between keep-alive comments on an event stream; `default` where the header is not a number."""
+    if header is None or not re.fullmatch(rb"[0-9]{1,9}", header):
+        return default
+    return float(min(int(header), _MAX_KEEPALIVE_S))
+
+
+def wait_s(query: bytes) -> float:
+    """`?wait=N`, bounded; 0 where it is not there. Raises Refusal for what is not a number."""
+    match = re.search(rb"(?:^|&)wait=([^&]*)", query)
+    if match is None:
+        return 0.0
+    if not re.fullmatch(rb"\d{1,6}(\.\d{1,3})?", match[1]):
+        raise Refusal(problems.BAD_REQUEST, "wait is not a number of seconds: send e.g. ?wait=20")
+    return min(float(match[1]), MAX_WAIT_S)
+
+
+def webhook_url(header: bytes) -> str:
+    """Where a webhook is to go. Raises Refusal for what is not a URL of http or https without user information."""
+    text = header.decode("latin-1").strip()
+    try:
+        url = urlsplit(text)
+        sound = url.scheme in ("http", "https") and bool(url.hostname) and url.username is None
+        _ = url.port
+    except ValueError:
+        sound = False
+    if not sound or len(text) >= _MAX_URL_CHARS:
+        raise Refusal(
+            problems.BAD_REQUEST,
+            "webhook-url is not an http or https URL without user information: send one",
+        )
+    return text

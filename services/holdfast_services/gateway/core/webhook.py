@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -40,7 +41,7 @@ def retry_delay_s(attempt: int, status: int | None, retry_after: str | None) -> 
     if status == 410 or attempt > len(DELAYS_S):
         return None
     delay_s = DELAYS_S[attempt - 1]
-    if retry_after is not None and retry_after.isdigit():
+    if retry_after is not None and re.fullmatch(r"[0-9]{1,9}", retry_after):
         delay_s = max(delay_s, min(float(retry_after), _MAX_RETRY_AFTER_S))
     return delay_s
 
