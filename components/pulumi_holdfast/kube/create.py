@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pulumi
 
-from pulumi_holdfast.kube.fill import Outputs, fill
+from pulumi_holdfast.fill import Outputs, fill
 from pulumi_holdfast.plan.manifest import Manifest
 
 _CLASSES: Final[Mapping[tuple[str, str], str]] = {

@@ -13,7 +13,7 @@ from typing import Any, Final
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.spec.endpoint import EndpointSpec, registry_of
 
-HOLE: Final = re.compile(r"⟦([A-Za-z0-9_.]+)⟧")
+HOLE: Final = re.compile(r"⟦([A-Za-z0-9_.-]+)⟧")
 
 
 def hole(name: str) -> str:
