@@ -116,11 +116,22 @@ def done_subject(endpoint: str, request_id: str) -> str:
     return f"done.{endpoint}.{request_id}"
 
 
+def inbox_prefix(part: str, endpoint: str | None = None) -> str:
+    """Below which a part's answers arrive. Each has a prefix of its own, so that none hears another's.
+
+    `part`: `gateway`, `scaler` or `worker`; a worker's has its endpoint's name in it.
+    """
+    return f"_INBOX_{part}" if endpoint is None else f"_INBOX_{part}.{endpoint}"
+
+
 # --- Environment of the services --------------------------------------------------------------------------
 ENV_NATS_URL: Final = "HOLDFAST_NATS_URL"
 ENV_NATS_USER: Final = "HOLDFAST_NATS_USER"
 ENV_NATS_PASSWORD: Final = "HOLDFAST_NATS_PASSWORD"
-"""The broker's user for this part; both unset: a broker without authentication, as in process tests."""
+"""The broker's user for this part, where the broker knows users by password."""
+ENV_NATS_CREDENTIALS: Final = "HOLDFAST_NATS_CREDENTIALS"
+"""Path of the broker's credentials file for this part (NATS's own format), as the components make them. Without it,
+and without a user: a broker without authentication, as in process tests."""
 ENV_NATS_REPLICAS: Final = "HOLDFAST_NATS_REPLICAS"
 """How many servers keep each stream: 1 or 3."""
 ENV_NAMESPACE: Final = "HOLDFAST_NAMESPACE"
@@ -147,6 +158,11 @@ ENV_MODEL_URL: Final = "HOLDFAST_MODEL_URL"
 """Worker: where its model answers; default `http://127.0.0.1:<port of the document>`."""
 ENV_LOG_LEVEL: Final = "HOLDFAST_LOG_LEVEL"
 """debug, info (default), warning or error."""
+ENV_OTLP_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+"""Gateway and worker: URL of an OpenTelemetry collector (OTLP over HTTP, port 4318 as a rule) that traces are
+exported to; unset: no traces. `OTEL_EXPORTER_OTLP_HEADERS` besides, where it wants a key."""
+ENV_TRACE_RATIO: Final = "OTEL_TRACES_SAMPLER_ARG"
+"""Gateway: share of the traces that begin here which are recorded, 0 to 1 (default). A caller's own decision wins."""
 ENV_MAX_BODY_BYTES: Final = "HOLDFAST_MAX_BODY_BYTES"
 """Gateway: the largest request body; default 256 MiB."""
 ENV_DRAIN_S: Final = "HOLDFAST_DRAIN_S"
