@@ -255,18 +255,26 @@ class Plane:
         *,
         ready: bool = True,
         worker_env: dict[str, str] | None = None,
+        argv: tuple[str, ...] = (sys.executable, str(STANDIN)),
         **env: str,
     ) -> Replica:
-        """Start a model stand-in and its worker; `env` is the stand-in's."""
+        """Start a model (the stand-in unless `argv` says another) and its worker; `env` is the model's."""
         model_port, worker_port = free_port(), free_port()
         name = f"{endpoint}-{model_port}"
         state_dir = self.folder / name
         state_dir.mkdir()
         model_log = self.folder / f"{name}.jsonl"
         model = Process(
-            [sys.executable, str(STANDIN)],
+            list(argv),
             self.folder / f"{name}.model.log",
-            {"STANDIN_PORT": str(model_port), "STANDIN_NAME": name, "STANDIN_LOG": str(model_log), **env},
+            {
+                "STANDIN_PORT": str(model_port),
+                "STANDIN_NAME": name,
+                "STANDIN_LOG": str(model_log),
+                "HOST": "127.0.0.1",
+                "PORT": str(model_port),
+                **env,
+            },
         )
         worker = Process(
             [sys.executable, "-m", "holdfast_services.worker"],
@@ -306,6 +314,10 @@ class Plane:
                 return answer.status == wanted
         except aiohttp.ClientError:
             return False
+
+    async def until_status(self, url: str, wanted: int) -> None:
+        """Wait until the URL answers with this status."""
+        await until(lambda: self.status(url, wanted), f"{url} answers {wanted}")
 
     def post(
         self, url: str, *, token: str | None = TOKEN, headers: dict[str, str] | None = None, **more: Any
