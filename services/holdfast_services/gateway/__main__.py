@@ -48,6 +48,7 @@ from holdfast_services.gateway.webhooks import Webhooks
 from holdfast_services.kube import Cluster
 from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
+from holdfast_services.tracing import Tracing
 
 _log = Log("gateway")
 _KEEP_ALIVE_S: Final = 75
@@ -101,7 +102,9 @@ class Assembled:
     """What runs beside the listeners, for ever."""
 
 
-async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) -> Assembled:
+async def assemble(
+    settings: Settings, broker: Broker, stack: AsyncExitStack, tracing: Tracing | None = None
+) -> Assembled:
     """Put a gateway together. `stack` closes what it opens."""
     source: DocumentSource
     cluster = None if settings.documents_dir else Cluster.from_pod()
@@ -134,6 +137,7 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
         max_body_bytes=settings.max_body_bytes,
         forwarded_hops=settings.forwarded_hops,
         gateways=peers.alive,
+        tracing=tracing,
     )
     base_url = settings.base_url.rstrip("/")
     pages = Pages(
@@ -179,21 +183,23 @@ async def assemble(settings: Settings, broker: Broker, stack: AsyncExitStack) ->
     )
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, tracing: Tracing | None = None) -> None:
     """Run until SIGTERM or SIGINT, then drain."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
         broker = await Broker.connect(
             settings.nats_url,
             f"gateway-{socket.gethostname()}-{os.getpid()}",
-            user=settings.nats_user,
-            password=settings.nats_password,
+            login=settings.login,
+            inbox=names.inbox_prefix("gateway"),
         )
         stack.push_async_callback(broker.close)
-        gateway = await assemble(settings, broker, stack)
+        gateway = await assemble(settings, broker, stack, tracing)
         memory.settle()
         async with asyncio.TaskGroup() as tasks:
             working = [tasks.create_task(work) for work in gateway.work]
@@ -240,10 +246,16 @@ def main() -> int:
     try:
         settings = Settings.read(os.environ)
         configure("gateway", settings.log_level)
+        tracing = Tracing.start(
+            settings.otlp_endpoint,
+            "gateway",
+            instance=f"{socket.gethostname()}-{os.getpid()}",
+            ratio=settings.trace_ratio,
+        )
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    uvloop.run(run(settings))
+    uvloop.run(run(settings, tracing))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from holdfast_contract import names, problems
@@ -86,8 +87,12 @@ class PublicApp:
         started = self._parts.clock()
         request_id = ids.new_id(started)
         status, cause = 0, "none"
+        tracing = self._parts.tracing
+        trace = tracing.request(scope["headers"], scope["method"], target.endpoint) if tracing else None
         try:
             admitted = self._server.admit(scope, target.endpoint, target.path, request_id)
+            if trace is not None:
+                admitted = replace(admitted, trace=trace)
             preference = admission.preference(admitted.headers.get(b"prefer"))
             key = admission.idempotency_key(admitted.headers.get(b"idempotency-key"))
             if (
@@ -104,6 +109,8 @@ class PublicApp:
             await reply(send, problem_answer(refusal, request_id), head_only=scope["method"] == "HEAD")
         except CallerGone:
             status, cause = 499, "gone"
+        if trace is not None:
+            trace.end(request_id, status, cause)
         # Names that callers make up must not become labels.
         known = target.endpoint in self._parts.catalog.documents
         self._metrics.finished(target.endpoint if known else "", status, cause)
@@ -117,6 +124,7 @@ class PublicApp:
             status=status,
             cause=cause,
             seconds=round(ended - started, 4),
+            **({"trace_id": trace.trace_id} if trace is not None else {}),
         )
 
     async def _synchronous(self, admitted: Admitted, receive: Receive, send: Send) -> tuple[int, str]:

@@ -32,6 +32,7 @@ from holdfast_services.gateway.intake import Body, receive_body, too_large
 from holdfast_services.gateway.replicas import ReplicaView
 from holdfast_services.logs import Log
 from holdfast_services.streams import queue_limit
+from holdfast_services.tracing import RequestTrace, Tracing
 
 __all__ = ["Admitted", "Parts", "Receive", "Server", "activation_refusal"]
 
@@ -61,6 +62,8 @@ class Parts:
     """How many proxies in front may be believed about the client's address."""
     gateways: Callable[[], int] = lambda: 1
     """How many gateways are alive."""
+    tracing: Tracing | None = None
+    """None: no traces are made."""
     stopping: bool = False
     clock: Callable[[], float] = time.time
     background: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -88,6 +91,7 @@ class Admitted:
     token_id: str | None
     accepted_at: float
     limit_headers: tuple[tuple[bytes, bytes], ...] = ()
+    trace: RequestTrace | None = None
 
 
 class Server:
@@ -200,6 +204,12 @@ class Server:
 
     async def enqueue(self, admitted: Admitted, message: RequestMessage, body: Body) -> int:
         """Put it into the queue, surely; returns its sequence number. Raises Refusal."""
+        if admitted.trace is None:
+            return await self._enqueue(admitted, message, body)
+        with admitted.trace.sending(message) as traced:
+            return await self._enqueue(admitted, traced, body)
+
+    async def _enqueue(self, admitted: Admitted, message: RequestMessage, body: Body) -> int:
         document = admitted.document
         head = message.model_dump_json()
         give_up = time.monotonic() + _AMBIGUOUS_PATIENCE_S

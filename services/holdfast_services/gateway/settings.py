@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from holdfast_contract import names
+from holdfast_services.credentials import Login
 
 __all__ = ["Settings"]
 
@@ -16,8 +17,7 @@ class Settings:
     """Everything that the environment says."""
 
     nats_url: str
-    nats_user: str | None
-    nats_password: str | None = field(repr=False)
+    login: Login
     nats_replicas: int
     namespace: str
     documents_dir: str | None
@@ -35,6 +35,8 @@ class Settings:
     forwarded_hops: int
     webhook_networks: tuple[IPv4Network | IPv6Network, ...]
     log_level: str
+    otlp_endpoint: str | None
+    trace_ratio: float
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -50,8 +52,7 @@ class Settings:
         return cls(
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
-            nats_user=environ.get(names.ENV_NATS_USER),
-            nats_password=environ.get(names.ENV_NATS_PASSWORD),
+            login=Login.read(environ),
             nats_replicas=int(number(names.ENV_NATS_REPLICAS, 1)),
             namespace=environ.get(names.ENV_NAMESPACE) or names.ENDPOINTS_NAMESPACE,
             documents_dir=environ.get(names.ENV_DOCUMENTS_DIR) or None,
@@ -73,4 +74,6 @@ class Settings:
                 if part.strip()
             ),
             log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
+            otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
+            trace_ratio=number(names.ENV_TRACE_RATIO, 1),
         )

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,10 @@ from holdfast_contract.document import EndpointDocument
 from holdfast_services import memory
 from holdfast_services.bodies import Bodies
 from holdfast_services.broker import Broker
+from holdfast_services.credentials import Login
 from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
+from holdfast_services.tracing import Tracing
 from holdfast_services.worker.attempt import Means
 from holdfast_services.worker.http import make_app
 from holdfast_services.worker.model import Model
@@ -40,8 +42,7 @@ class Settings:
     """Everything that the environment says."""
 
     nats_url: str
-    nats_user: str | None
-    nats_password: str | None = field(repr=False)
+    login: Login
     document: EndpointDocument
     model_url: str
     replica: str
@@ -50,6 +51,7 @@ class Settings:
     port: int
     drain_s: float
     log_level: str
+    otlp_endpoint: str | None
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Settings:
@@ -66,8 +68,7 @@ class Settings:
         return cls(
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
-            nats_user=environ.get(names.ENV_NATS_USER),
-            nats_password=environ.get(names.ENV_NATS_PASSWORD),
+            login=Login.read(environ),
             document=document,
             model_url=(environ.get(names.ENV_MODEL_URL) or f"http://127.0.0.1:{document.port}").rstrip("/"),
             replica=environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
@@ -76,10 +77,11 @@ class Settings:
             port=int(environ.get(names.ENV_PORT) or names.WORKER_PORT),
             drain_s=float(drain) if drain else document.scaling.max_request_s,
             log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
+            otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
         )
 
 
-async def run(settings: Settings) -> int:
+async def run(settings: Settings, tracing: Tracing | None = None) -> int:
     """Run until SIGTERM or SIGINT, then drain: finish what is under way, give back what takes too long.
 
     Returns the exit code: CONTRACT_BROKEN where the model does not answer its examples, else 0.
@@ -89,11 +91,13 @@ async def run(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
+        if tracing is not None:
+            stack.push_async_callback(tracing.close)
         broker = await Broker.connect(
             settings.nats_url,
             f"worker-{settings.replica}",
-            user=settings.nats_user,
-            password=settings.nats_password,
+            login=settings.login,
+            inbox=names.inbox_prefix("worker", settings.document.name),
         )
         stack.push_async_callback(broker.close)
         bodies = Bodies(broker)
@@ -109,7 +113,9 @@ async def run(settings: Settings) -> int:
             replica=settings.replica,
             max_request_s=settings.document.scaling.max_request_s,
         )
-        service = WorkerService(settings.document, broker, means, state_dir=settings.state_dir)
+        service = WorkerService(
+            settings.document, broker, means, state_dir=settings.state_dir, tracing=tracing
+        )
         runner = web.AppRunner(make_app(service), access_log=None)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
@@ -152,10 +158,12 @@ def main() -> int:
     try:
         settings = Settings.read(os.environ)
         configure("worker", settings.log_level)
+        # The gateway has decided which traces are recorded.
+        tracing = Tracing.start(settings.otlp_endpoint, "worker", instance=settings.replica, ratio=1)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    return uvloop.run(run(settings))
+    return uvloop.run(run(settings, tracing))
 
 
 if __name__ == "__main__":

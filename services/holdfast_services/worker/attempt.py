@@ -71,6 +71,11 @@ class Attempt:
         self.ended: RequestState | None = None
         """How it ended; None: it was given back."""
 
+    @property
+    def status(self) -> int | None:
+        """The HTTP status that the model answered with; None: it gave no answer."""
+        return None if self._head is None else self._head.status
+
     def cancel(self) -> None:
         """The request was withdrawn; the task that runs this attempt is to be cancelled as well."""
         self._canceled = True

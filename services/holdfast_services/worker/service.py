@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import PROGRESS_INTERVAL_S
 from holdfast_services.broker import Broker
 from holdfast_services.logs import Log
+from holdfast_services.tracing import AttemptTrace, Tracing
 from holdfast_services.worker.attempt import Attempt, Means
 from holdfast_services.worker.contract import broken_example
 from holdfast_services.worker.metrics import Metrics
@@ -53,11 +54,13 @@ class WorkerService:
         means: Means,
         *,
         state_dir: Path | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`state_dir`: where `busy` tells other containers of the pod that slots are used."""
         self._document = document
         self._broker = broker
         self._means = means
+        self._tracing = tracing
         self._pullers = [Puller(broker, document.name) for _ in range(document.scaling.concurrency)]
         self._busy_file = state_dir / "busy" if state_dir else None
         self._jobs: dict[str, _Job] = {}
@@ -136,9 +139,14 @@ class WorkerService:
             if delivery.message.id in self._jobs:
                 await delivery.give_back(1.0)  # it came again while its end is being confirmed here
                 continue
+            trace = None
+            if self._tracing is not None:
+                trace = self._tracing.attempt(delivery.message, delivery.deliveries, self._means.replica)
+                traced = delivery.message.model_copy(update={"traceparent": trace.traceparent})
+                delivery = replace(delivery, message=traced)
             attempt = Attempt(delivery, self._means, canceled=delivery.message.id in self._canceled)
             claimed_at = time.time()
-            job = _Job(attempt, asyncio.create_task(self._work(attempt, claimed_at)), claimed_at)
+            job = _Job(attempt, asyncio.create_task(self._work(attempt, claimed_at, trace)), claimed_at)
             self._jobs[delivery.message.id] = job
             self._mark_busy()
             # The slot is free as soon as the model is: handing the answer on takes no part of it.
@@ -148,7 +156,7 @@ class WorkerService:
                     {job.task for job in self._jobs.values()}, return_when=asyncio.FIRST_COMPLETED
                 )
 
-    async def _work(self, attempt: Attempt, claimed_at: float) -> None:
+    async def _work(self, attempt: Attempt, claimed_at: float, trace: AttemptTrace | None) -> None:
         try:
             await attempt.run()
         except Exception as error:
@@ -157,6 +165,8 @@ class WorkerService:
         finally:
             self._jobs.pop(attempt.message.id, None)
             self._account(attempt, claimed_at)
+            if trace is not None:
+                trace.end(attempt.ended, status=attempt.status)
             self._mark_busy()
             attempt.model_free.set()
 

@@ -258,6 +258,11 @@ class Standin:
             "path": request.path,
             "query": request.query_string,
             "headers": sorted(name.lower() for name in request.headers),
+            "trace": {
+                name: request.headers[name]
+                for name in ("traceparent", "tracestate")
+                if name in request.headers
+            },
             "body_bytes": execution.body_bytes,
             "body_sha256": execution.body_sha256,
             "concurrency": execution.concurrency,
