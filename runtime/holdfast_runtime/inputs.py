@@ -114,13 +114,16 @@ async def _form(request: Request, route: Route) -> tuple[dict[str, Any], dict[st
 
 async def _raw(request: Request, route: Route, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A file as the whole body, the other parameters in the query."""
+    fields = {name: _from_text(route, name, value) for name, value in request.query_params.items()}
+    body = await request.body()
+    if not body:
+        # Some clients name a type where they send nothing.
+        return fields, {}
     takers = [name for name, (one, _) in route.media.items() if _fits(media.accepts(one), kind)]
     if len(takers) != 1:
         raise Failed(
             UNSUPPORTED, f"the body is {kind}, and /{route.name} has not exactly one parameter that takes it"
         )
-    fields = {name: _from_text(route, name, value) for name, value in request.query_params.items()}
-    body = await request.body()
     return fields, {takers[0]: media.File(body, kind)}
 
 

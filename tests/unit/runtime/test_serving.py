@@ -248,6 +248,13 @@ async def test_malformed_large_and_foreign_bodies_are_refused(serve: Any) -> Non
     assert (await served.ask("/infer", body, headers=headers)).status == 422
 
 
+async def test_a_type_without_a_body_is_no_input(serve: Any) -> None:
+    octets = {"content-type": "application/octet-stream"}
+    served = await serve(Kitchen)
+    assert (await served.ask("/count", b"", headers=octets, query="to=1")).body == b'data: {"number":0}\n\n'
+    assert "data is missing" in (await served.ask("/size", b"", headers=octets)).json["detail"]
+
+
 async def test_unknown_routes_and_methods_are_problems_too_and_private_methods_are_no_routes(
     serve: Any,
 ) -> None:
