@@ -133,3 +133,21 @@ export function template(name) {
 export const job = (id, name, wait, signal) => json(`/requests/${encodeURIComponent(id)}?wait=${wait}`, authorization(name), { signal });
 
 export const cancelJob = (id, name) => fetch(`/requests/${encodeURIComponent(id)}`, { method: "DELETE", headers: authorization(name) });
+
+/** The OpenAPI document of the gateway itself. */
+export const gatewayInterface = () => json("/openapi.json");
+
+/** A document about one endpoint, opened with whichever token opens the endpoint. */
+async function about(name, part, signal) {
+  if (!opened.has(name)) await endpoint(name, signal);
+  return json(`/v1/endpoints/${encodeURIComponent(name)}/${part}`, authorization(name), { signal });
+}
+
+/** The container's own OpenAPI document. Refused with 404 where it told none. */
+export const containerInterface = (name) => about(name, "openapi.json");
+
+/** What happened to an endpoint's replicas, oldest first. */
+export const events = (name, signal) => about(name, "events", signal).then((found) => found.events);
+
+/** The last lines of its replicas: {container, replicas: [{replica, text}]}. Only with a token. */
+export const logs = (name, signal) => about(name, "logs?tail=100", signal);

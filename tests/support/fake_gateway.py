@@ -18,7 +18,9 @@ from aiohttp import web
 
 from holdfast_contract import problems
 from holdfast_contract.problems import Problem
+from holdfast_services.gateway import problem_pages
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
+from holdfast_services.gateway.openapi import DOCUMENT
 from holdfast_services.gateway.page import Page
 from holdfast_services.gateway.templates import Templates
 
@@ -64,6 +66,8 @@ class FakeGateway:
     tokens: dict[str, list[str]] = field(default_factory=dict)
     """Token to the names that it opens."""
     handlers: dict[str, Handler] = field(default_factory=dict)
+    parts: dict[tuple[str, str], Any] = field(default_factory=dict)
+    """By endpoint and `events`, `logs` or `openapi.json`: what is answered."""
     requests: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     """(method, path with query, headers, body) of everything that was asked."""
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -98,9 +102,15 @@ class FakeGateway:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         path = request.raw_path.partition("?")[0]
         etag = request.headers.get("if-none-match")
-        static = self._page.answer(path, etag) or self._templates.answer(path, etag)
+        static = (
+            self._page.answer(path, etag)
+            or self._templates.answer(path, etag)
+            or problem_pages.answer(path, etag)
+        )
         if static is not None:
             return _response(static)
+        if path == "/openapi.json":
+            return web.json_response(DOCUMENT)
         if path == "/v1/endpoints":
             opened = self._opened(request)
             shown = [
@@ -109,6 +119,12 @@ class FakeGateway:
                 if one["visibility"] == "public" or name in opened
             ]
             return web.json_response({"endpoints": shown}, headers={"cache-control": "no-store"})
+        if path.startswith("/v1/endpoints/") and path.count("/") == 4:
+            name, part = path.split("/")[3:]
+            self._known(request, name)
+            if (name, part) not in self.parts:
+                raise Refusal(problems.NOT_FOUND, f"endpoint {name} tells no {part}")
+            return web.json_response(self.parts[name, part])
         if path.startswith("/v1/endpoints/"):
             return web.json_response(self._known(request, path.rpartition("/")[2]))
         if path.startswith("/requests/"):

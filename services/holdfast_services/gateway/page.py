@@ -1,7 +1,7 @@
 """The web page: a folder of static files, read once at start and answered from memory.
 
-`/` is the page, `/page/<path>` its parts. The files call nothing but the gateway's own public interface, which
-the content security policy holds them to.
+`/` is the page, `/docs` explains the HTTP interface, `/page/<path>` are their parts. The files call nothing but the
+gateway's own public interface, which the content security policy holds them to.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from holdfast_services.gateway.core.refusal import Answer
 
-__all__ = ["POLICY", "Page", "StaticFile", "answer_file"]
+__all__ = ["PAGE_HEADERS", "POLICY", "Page", "StaticFile", "answer_file"]
 
 POLICY: Final = "; ".join(
     (
@@ -29,7 +29,7 @@ POLICY: Final = "; ".join(
         "object-src 'none'",
     )
 )
-_HEADERS: Final = (
+PAGE_HEADERS: Final = (
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -46,6 +46,8 @@ _TYPES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What the page may consist of; other files of the folder are not served."""
+_ADDRESSES: Final[Mapping[str, str]] = MappingProxyType({"index.html": "/", "docs.html": "/docs"})
+"""Files with an address of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,7 @@ class Page:
             if content_type is None or not path.is_file():
                 continue
             name = path.relative_to(folder).as_posix()
-            files["/" if name == "index.html" else f"/page/{name}"] = StaticFile.of(
-                path.read_bytes(), content_type
-            )
+            files[_ADDRESSES.get(name, f"/page/{name}")] = StaticFile.of(path.read_bytes(), content_type)
         if "/" not in files:
             raise ValueError(f"{folder} has no index.html: point HOLDFAST_WEB_DIR at the folder `web`")
         return cls(files)
@@ -108,4 +108,4 @@ class Page:
     def answer(self, path: str, if_none_match: str | None = None) -> Answer | None:
         """The answer to GET; None where the path is not the page's."""
         file = self.files.get(path)
-        return None if file is None else answer_file(file, if_none_match, _HEADERS)
+        return None if file is None else answer_file(file, if_none_match, PAGE_HEADERS)

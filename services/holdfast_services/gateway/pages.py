@@ -9,6 +9,7 @@ from typing import Any
 from holdfast_contract import names, problems
 from holdfast_contract.document import EndpointDocument, Visibility
 from holdfast_services.broker import BrokerError
+from holdfast_services.gateway import problem_pages
 from holdfast_services.gateway.core import admission
 from holdfast_services.gateway.core.recent import Recent
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
@@ -67,16 +68,18 @@ class Pages:
             if path in ("/v1/endpoints", "/v1/endpoints/"):
                 return self._get_only(scope) or await self._endpoints(scope)
             if path.startswith("/v1/endpoints/"):
-                return self._get_only(scope) or await self._endpoint(path.rpartition("/")[2], scope)
+                return self._get_only(scope) or await self._endpoint(
+                    path.removeprefix("/v1/endpoints/"), scope
+                )
             return self._from_memory(path, scope)
         except Refusal as refusal:
             return problem_answer(refusal, None)
 
     def _from_memory(self, path: str, scope: dict[str, Any]) -> Answer:
-        """The web page's files and the catalogue of templates."""
+        """The web page's files, the catalogue of templates, and what problems mean."""
         tag = header(scope, b"if-none-match")
         seen = tag.decode("latin-1") if tag is not None else None
-        for shelf in (self._page, self._templates):
+        for shelf in (self._page, self._templates, problem_pages):
             found = shelf.answer(path, seen) if shelf is not None else None
             if found is not None:
                 return self._get_only(scope) or found

@@ -15,6 +15,20 @@ from holdfast_contract import tokens
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = tokens.new_token("look1")
 COLD = {"accepted": 0.0, "scaled": 0.06, "scheduled": 0.4, "pulled": 2.9, "ready": 4.8, "answered": 5.6}
+CONTAINER = {
+    "openapi": "3.1.0",
+    "info": {"title": "Text recognition", "version": "1.0.0"},
+    "servers": [{"url": "https://gpu.example.com/e/receipts"}],
+    "paths": {
+        "/ocr": {
+            "post": {
+                "summary": "Reads the text in an image",
+                "requestBody": {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}},
+                "responses": {"200": {"description": "The lines"}},
+            }
+        }
+    },
+}
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -49,6 +63,7 @@ def _endpoints(gateway: Any) -> None:
     gateway.add("old", state="paused")
     gateway.add("broken", failure="image ghcr.io/acme/x:1 is not found: correct `image` and run `pulumi up`")
     gateway.handlers["receipts"] = _ocr
+    gateway.parts["receipts", "openapi.json"] = CONTAINER
 
 
 VIEWS = {
@@ -59,6 +74,10 @@ VIEWS = {
     "new": "#/new?template=ocr",
     "tokens": "#/tokens",
     "problem": "#/e/nothing",
+    "docs": "docs#get-v1-endpoints",
+    "container-docs": "docs?endpoint=receipts",
+    "problem-kind": "problems/queue-full",
+    "problem-kinds": "problems",
 }
 
 
@@ -78,6 +97,9 @@ async def test_every_view_is_accessible_and_fits_its_screen(
             await page.get_by_role("button", name="Send", exact=True).click()
             await page.get_by_text("Answered with 200").first.wait_for()
             await page.get_by_text("CORNER BAKERY").first.wait_for()
+        if name == "docs":
+            await page.get_by_text("Public endpoints, and those that the token opens").wait_for()
+            await page.get_by_role("cell", name="Endpoints", exact=False).first.wait_for()
         await page.screenshot(path=screenshots / f"{name}-{screen}-{scheme}.png", full_page=True)
         found = await Axe().run(page)
         if found.violations_count:

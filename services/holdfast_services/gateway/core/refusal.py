@@ -47,7 +47,7 @@ def problem_answer(refusal: Refusal, request_id: str | None) -> Answer:
     """The RFC 9457 document of a refusal. `request_id` stands in it and in a header where there is one."""
     problem = refusal.problem
     document: dict[str, object] = {
-        "type": f"https://holdfast.dev/problems/{problem.slug}",
+        "type": problem.type,
         "title": problem.title,
         "status": problem.status,
         "detail": refusal.detail,
