@@ -40,6 +40,8 @@ class AwsCreation(Mapping[str, Any]):
         child, _, path = name.partition(".")
         first, *rest = path.split(".")
         value = getattr(self.children[child], snake(first))
+        if first == "latestVersion":
+            return value.apply(str)  # node groups take a launch template's version as text
         return value.apply(lambda found: _within(found, rest)) if rest else value
 
     def __iter__(self) -> Iterator[str]:

@@ -222,7 +222,15 @@ class AwsIngressSpec(Spec):
     domain: DomainName | None = None
     """The gateway answers at it and endpoints at `<endpoint>.<domain>`. Required but for `none`."""
     zone_id: (
-        Annotated[str, _matching(r"Z[A-Z0-9]+", "not the id of a hosted zone", "it begins with Z")] | None
+        Annotated[
+            str,
+            _matching(
+                r"[A-Z0-9]{8,32}",
+                "not the id of a hosted zone",
+                "copy it from Route 53, such as Z0123456789ABC",
+            ),
+        ]
+        | None
     ) = None
     """Route 53 zone that holds the domain. None: you make the records, and bring the certificate."""
     certificate_arn: Arn | None = None

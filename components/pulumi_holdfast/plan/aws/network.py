@@ -46,7 +46,8 @@ class Network:
 def subnets(cidr: str, zones: Sequence[str]) -> tuple[Subnets, ...]:
     """The layout of a VPC: its lower half in eight parts for nodes and pods, small public ones in its upper half.
 
-    A zone's place is its place in the declaration, so that one added at the end moves nothing. Raises ValueError for more than eight zones.
+    A zone's place is its place in the declaration, so that one added at the end moves nothing.
+    Raises ValueError for more than eight zones.
     """
     if len(zones) > 1 << SLOTS_BITS:
         raise ValueError(f"{len(zones)} zones, above {1 << SLOTS_BITS}: leave some out")
