@@ -11,6 +11,7 @@ from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.errors import explained
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan.cost import cost_of
+from pulumi_holdfast.plan.declared import declared
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.timeouts import notes
 from pulumi_holdfast.plan.wiring import WIRES, resolve
@@ -137,11 +138,12 @@ class Endpoint(pulumi.ComponentResource):
     """Where it answers, without a trailing slash."""
 
     def __init__(self, name: str, args: EndpointArgs, opts: Optional[pulumi.ResourceOptions] = None) -> None:  # noqa: UP045
-        super().__init__("holdfast:index:Endpoint", name, {}, opts)
         platform = _platform(args)
         with explained():
             self.spec = _spec(name, args, platform)
         """What was declared, with every default filled in."""
+        told = declared(self.spec, hardware_table())
+        super().__init__("holdfast:index:Endpoint", name, {"declared": told}, opts)
         image = args.get("image")
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
         creation = Creation(name, self, outputs)
@@ -156,7 +158,7 @@ class Endpoint(pulumi.ComponentResource):
         self.url = platform.contract.apply(lambda known: url_of(known, name))
         self._tell()
         platform.declare(name, self._summary())
-        self.register_outputs({"name": self.name, "url": self.url})
+        self.register_outputs({"name": self.name, "url": self.url, "declared": told})
 
     def _summary(self) -> pulumi.Output[Mapping[str, Any]]:
         cost = cost_of(self.spec, hardware_table())

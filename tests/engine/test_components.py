@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,7 +130,18 @@ def test_adding_an_endpoint_shows_its_resources_and_no_others(deployed: Stacks) 
 
 def test_more_replicas_update_the_autoscaler_and_the_document_and_roll_nothing(deployed: Stacks) -> None:
     deployed.edit('"max_replicas": 3', '"max_replicas": 5')
-    assert changes(deployed.endpoints) == {"receipts-scaledobject": "update", "receipts-document": "update"}
+    assert changes(deployed.endpoints) == {
+        "receipts": "update",
+        "receipts-scaledobject": "update",
+        "receipts-document": "update",
+    }
+
+
+def test_more_replicas_show_what_they_cost_against_what_is_deployed(deployed: Stacks) -> None:
+    deployed.edit('"max_replicas": 3', '"max_replicas": 30')
+    shown = deployed.endpoints.run("preview", "--diff")
+    assert re.search(r"max_replicas\s*: 3 => 30", shown)
+    assert re.search(r"ceiling_usd_month\s*: [0-9.]+ => [0-9.]+", shown)
 
 
 def test_removing_an_endpoint_deletes_its_resources_and_no_others(deployed: Stacks) -> None:
@@ -216,4 +228,8 @@ pulumi_holdfast.endpoint.catalogue = lambda: templates.Catalogue(pathlib.Path({s
 
 def declare("""
     deployed.edit("\n\ndef declare(", newer)
-    assert changes(deployed.endpoints) == {"receipts-document": "update", "receipts-deployment": "update"}
+    assert changes(deployed.endpoints) == {
+        "receipts": "update",
+        "receipts-document": "update",
+        "receipts-deployment": "update",
+    }

@@ -6,30 +6,18 @@ Rules over `env` read no path: a wrong variable is left out of what they see, th
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from holdfast_contract import names
 from holdfast_contract.document import Visibility
+from holdfast_contract.secretlike import looks_secret
 from holdfast_contract.tokens import parse_declared
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec, hardware_table
 from pulumi_holdfast.spec.problems import Problem, nearest, problem
 
-_SECRET_NAME: Final = re.compile(
-    r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|APIKEY|API_KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIALS?)$",
-    re.IGNORECASE,
-)
-_SECRET_VALUE: Final = re.compile(
-    r"AKIA[0-9A-Z]{16}"  # AWS access key id
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|\b(?:ghp|gho|ghs|github_pat|glpat|xox[abprs])[_-][A-Za-z0-9_-]{16,}"
-    r"|\bsk-[A-Za-z0-9_-]{20,}"
-    r"|\bhf_[A-Za-z0-9_]{20,}"
-    r"|://[^/\s:@]+:[^/\s:@]+@"  # user:password inside a URL
-)
 MAX_CONTRACT_BYTES: Final = 700 * 1024
 """A ConfigMap holds 1 MiB at most."""
 CHILDREN: Final = frozenset(
@@ -163,7 +151,7 @@ def _tokens(spec: EndpointSpec) -> Iterator[Problem]:
 
 def _no_plain_secret(spec: EndpointSpec) -> Iterator[Problem]:
     for name, value in spec.env.items():
-        if value and (_SECRET_NAME.search(name) or _SECRET_VALUE.search(value)):
+        if looks_secret(name, value):
             yield problem(
                 f"env.{name}",
                 value,
