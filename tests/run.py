@@ -18,7 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LEVELS = ("check", "unit", "services", "engine", "cluster")
-TYPED = ("contract", "components", "services", "sdk", "cli", "sandbox", "runtime", "stacks", "bench", "policies/rules.py", "tests/run.py")
+TYPED = (
+    "contract",
+    "components",
+    "services",
+    "sdk",
+    "cli",
+    "sandbox",
+    "runtime",
+    "stacks",
+    "bench",
+    "policies/rules.py",
+    "tests/run.py",
+)
 
 
 @dataclass(frozen=True, slots=True)
