@@ -48,7 +48,9 @@ _NOT_TO_MODEL: Final = (
         names.HEADER_ATTEMPT,
         names.HEADER_WEBHOOK_URL,
         "traceparent",  # carried in the message itself
-        names.HEADER_ACK,
+        names.HEADER_REPLICA,
+        names.HEADER_QUEUE_SECONDS,
+        names.HEADER_MODEL_SECONDS,
         "forwarded",  # a caller says of itself what it likes, and model servers believe whoever is on the same host
         "x-real-ip",
     }
@@ -61,7 +63,6 @@ _NOT_FROM_MODEL: Final = _HOP_BY_HOP | {
     names.HEADER_REPLICA,
     names.HEADER_QUEUE_SECONDS,
     names.HEADER_MODEL_SECONDS,
-    names.HEADER_ACK,
     # They hold for a whole origin, which models share with each other and with the gateway's page.
     "alt-svc",
     "clear-site-data",
@@ -71,7 +72,7 @@ _NOT_FROM_MODEL: Final = _HOP_BY_HOP | {
     "service-worker-allowed",
     "strict-transport-security",
 }
-_NEVER: Final = ("x-holdfast-", "x-reply")
+_NEVER: Final = ("holdfast-", "x-holdfast-", "x-reply")
 """Reserved for holdfast, in both directions."""
 _NEVER_TO_MODEL: Final = (*_NEVER, "x-forwarded-")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from holdfast_contract import names, problems
-from holdfast_services.bodies import Bodies, BodyWriter
+from holdfast_services.bodies import BodyStore, BodyWriter
 from holdfast_services.broker import BrokerError
 from holdfast_services.gateway.core.refusal import Refusal
 
@@ -17,6 +17,9 @@ __all__ = ["Body", "CallerGone", "receive_body", "too_large"]
 
 _IDLE_S: Final = 60.0
 """Longest pause between two pieces of a body: a caller must not hold memory for ever by sending slowly."""
+_START_S: Final = 60.0
+_MIN_BYTES_PER_S: Final = 1024
+"""Slowest that a body may come after its first `_START_S` seconds, on average: a pause-free trickle holds as much."""
 
 
 class CallerGone(Exception):
@@ -40,13 +43,15 @@ async def receive_body(
     *,
     name: str,
     limit: int,
-    bodies: Bodies,
+    bodies: BodyStore,
     digest: bool,
 ) -> Body:
     """`name`: what it is called in the object store if it goes there. `limit`: most bytes.
 
     Raises CallerGone; or Refusal: too large, too slow, or the store cannot be reached.
     """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     event = await _next(receive)
     first: bytes = event.get("body", b"")
     if not event.get("more_body", False) and len(first) <= min(limit, names.INLINE_BODY_BYTES):
@@ -65,6 +70,8 @@ async def receive_body(
                 buffer.clear()
             if not more:
                 break
+            if loop.time() - began > _START_S + length / _MIN_BYTES_PER_S:
+                raise _too_slow(f"{length} bytes of the body came in {loop.time() - began:.0f} s")
             event = await _next(receive)
             piece: bytes = event.get("body", b"")
             more = event.get("more_body", False)
@@ -92,16 +99,16 @@ def too_large(limit: int) -> Refusal:
     )
 
 
+def _too_slow(detail: str) -> Refusal:
+    return Refusal(problems.BAD_REQUEST, f"{detail}: send it faster", headers={"connection": "close"})
+
+
 async def _next(receive: Callable[[], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_IDLE_S):
             event = await receive()
     except TimeoutError:
-        raise Refusal(
-            problems.BAD_REQUEST,
-            f"no piece of the body came for {_IDLE_S:.0f} s",
-            headers={"connection": "close"},
-        ) from None
+        raise _too_slow(f"no piece of the body came for {_IDLE_S:.0f} s") from None
     if event["type"] == "http.disconnect":
         raise CallerGone
     return event

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from holdfast_contract import names, problems
-from holdfast_services.answers import AnswerHead, Malformed, decode_head
+from holdfast_services.answers import MAX_HEAD_BYTES, AnswerHead, Malformed, decode_head
 from holdfast_services.gateway.core.refusal import Refusal
 from holdfast_services.gateway.held import Held, HeldRequests, Outcome, ReplySigner, Send
 from holdfast_services.logs import Log
@@ -69,7 +69,9 @@ class Replies:
 
     async def receive_answer(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """One answer of one worker. Tells it: 200 delivered; 403 not signed by this process (it restarted: keep
-        the result); 409 another attempt answers; 410 the caller is gone (stop); 400 not an answer."""
+        the result); 409 another attempt answers; 410 the caller is gone (stop); 400 not an answer; 405 not a POST."""
+        if scope["method"] != "POST":
+            return await _tell(send, 405)
         request_id = scope["path"][len(names.PATH_REPLY) + 1 :]
         match = re.search(rb"(?:^|&)sig=([0-9a-f]+)", scope["query_string"])
         if not match or not self._signer.valid(request_id, match[1].decode()):
@@ -115,6 +117,8 @@ class Replies:
                 break
             if not more:
                 raise Malformed("it ends within its head")
+            if len(buffer) > 2 * MAX_HEAD_BYTES:
+                raise Malformed(f"{len(buffer)} bytes and no head")
         head, used = decoded
         if held.result.done():
             return 410
