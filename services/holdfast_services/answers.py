@@ -14,6 +14,7 @@ from typing import Final
 __all__ = ["MAX_HEAD_BYTES", "NOTHING_YET", "AnswerHead", "Malformed", "decode_head", "encode_head"]
 
 _LENGTH: Final = struct.Struct(">I")
+_encode: Final = json.JSONEncoder(separators=(",", ":")).encode
 NOTHING_YET: Final = b"\0\0\0\0"
 """A frame that only opens the connection, or keeps it from looking idle."""
 MAX_HEAD_BYTES: Final = 512 * 1024
@@ -45,7 +46,7 @@ class AnswerHead:
 
 def encode_head(head: AnswerHead) -> bytes:
     """The frame: four bytes of length, then JSON."""
-    text = json.dumps(
+    text = _encode(
         {
             "a": head.attempt,
             "r": head.replica,
@@ -56,8 +57,7 @@ def encode_head(head: AnswerHead) -> bytes:
             "l": head.length,
             "p": head.problem,
             "d": head.detail,
-        },
-        separators=(",", ":"),
+        }
     ).encode()
     return _LENGTH.pack(len(text)) + text
 

@@ -66,6 +66,10 @@ class Attempt:
         self._reply: Reply | None = None
         self._head: AnswerHead | None = None
         self._sent_any = False
+        self._head_is_here = False
+        """The model's answer has begun, or will not."""
+        self._refused: Receipt | None = None
+        self._recording: asyncio.Task[None] | None = None
         self.model_free = asyncio.Event()
         """Set when the model has nothing more to do with this request, at the latest when the attempt is over."""
         self.ended: RequestState | None = None
@@ -116,6 +120,8 @@ class Attempt:
         finally:
             if self._reply is not None and not self._reply.task.done():
                 await self._reply.abandon()
+            if self._recording is not None:
+                self._recording.cancel()  # its end says more
 
     async def _already_ended(self) -> bool:
         """Whether an earlier attempt ended it and only its acknowledgement was lost."""
@@ -130,8 +136,7 @@ class Attempt:
 
     # --- the model ----------------------------------------------------------------------------------------
     async def _work(self, begin_within_s: float) -> None:
-        async with asyncio.timeout(begin_within_s):
-            answer = await self._answer()
+        answer = await self._answer(begin_within_s)
         if answer is None:
             return
         try:
@@ -153,32 +158,50 @@ class Attempt:
         finally:
             answer.close() if not answer.content.at_eof() else answer.release()
 
-    async def _answer(self) -> aiohttp.ClientResponse | None:
-        """The head of the model's answer; None where nobody wants it any more, and the request is ended."""
+    async def _answer(self, within_s: float) -> aiohttp.ClientResponse | None:
+        """The head of the model's answer; None where nobody wants it any more, and the request is ended.
+
+        Without a task or a `wait` of its own: almost every model is called once and answers.
+        """
         message = self.message
         if message.body_object is not None:
             await self._means.bodies.size(message.body_object)  # missing: no reason to bother the model
-        call = asyncio.create_task(
-            self._means.model.call(message, self.delivery.body, self.delivery.deliveries)
-        )
+        loop = asyncio.get_running_loop()
+        if message.recorded:
+            self._recording = loop.create_task(self._book.running())
+        opening: asyncio.TimerHandle | None = None
         try:
-            if message.recorded:
-                await self._book.running()
-            done, _ = await asyncio.wait({call}, timeout=_EARLY_REPLY_S)
-            if not done and message.reply_url is not None:
-                self._reply = Reply(self._means.replies, message.reply_url, self.delivery.ack_subject)
-                await asyncio.wait({call, self._reply.task}, return_when=asyncio.FIRST_COMPLETED)
-                if not call.done():
-                    receipt = self._reply.task.result()
-                    if receipt in (Receipt.UNWANTED, Receipt.DUPLICATE) and not message.recorded:
-                        await self._unwanted(receipt)
-                        return None
-                    # The gateway is gone, or its caller, who has a key to ask with again: keep the result.
-                    self._reply = None
-            return await call
+            async with asyncio.timeout(within_s) as scope:
+                if message.reply_url is not None:
+                    opening = loop.call_later(_EARLY_REPLY_S, self._open_reply, scope)
+                return await self._means.model.call(message, self.delivery.body, self.delivery.deliveries)
+        except TimeoutError:
+            if self._refused is None:
+                raise
+            await self._unwanted(self._refused)
+            return None
         finally:
-            if not call.done():
-                call.cancel()
+            self._head_is_here = True
+            if opening is not None:
+                opening.cancel()
+
+    def _open_reply(self, scope: asyncio.Timeout) -> None:
+        """The model takes its time: let the gateway see that somebody works, and when that somebody dies."""
+        assert self.message.reply_url is not None
+        self._reply = Reply(self._means.replies, self.message.reply_url, self.delivery.ack_subject)
+        self._reply.task.add_done_callback(lambda task: self._reply_ended(task, scope))
+
+    def _reply_ended(self, task: asyncio.Task[Receipt], scope: asyncio.Timeout) -> None:
+        """The gateway said something before there was an answer."""
+        if self._head_is_here or task.cancelled():
+            return
+        receipt = task.result()
+        if receipt in (Receipt.UNWANTED, Receipt.DUPLICATE) and not self.message.recorded:
+            self._refused = receipt
+            scope.reschedule(asyncio.get_running_loop().time())
+        else:
+            # The gateway is gone, or its caller, who has a key to ask with again: keep the result.
+            self._reply = None
 
     # --- the answer ---------------------------------------------------------------------------------------
     async def _deliver(self, answer: aiohttp.ClientResponse, head: AnswerHead) -> None:

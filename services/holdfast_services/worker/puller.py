@@ -27,6 +27,9 @@ __all__ = ["Delivery", "Puller"]
 _log = Log("puller")
 _EXPIRES_S: Final = 30.0
 _HEARTBEAT_S: Final = 5.0
+_ASK: Final = json.dumps(
+    {"batch": 1, "expires": int(_EXPIRES_S * 1e9), "idle_heartbeat": int(_HEARTBEAT_S * 1e9)}
+).encode()
 _SILENCE_S: Final = 12.0
 """Two heartbeats missed: the pull is lost (a server restarted, a connection is half dead)."""
 _ORPHAN_DELAY_S: Final = 0.05
@@ -90,6 +93,7 @@ class Puller:
         """Of the pull that is out; what another one's end has to say does not matter any more."""
         self._waiting: asyncio.Future[Msg | None] | None = None
         self._heard = 0.0
+        self._watch: asyncio.TimerHandle | None = None
         self._subscription: Subscription | None = None
         self._stopping = False
 
@@ -129,25 +133,31 @@ class Puller:
 
     async def _pull(self) -> Msg | None:
         loop = asyncio.get_running_loop()
-        ask = {"batch": 1, "expires": int(_EXPIRES_S * 1e9), "idle_heartbeat": int(_HEARTBEAT_S * 1e9)}
         self._token = str(next(self._numbers))
         waiting: asyncio.Future[Msg | None] = loop.create_future()
         self._waiting = waiting
         self._heard = loop.time()
+        self._watch = loop.call_later(_SILENCE_S, self._listen_for_silence, waiting)
         try:
-            await self._broker.client.publish(
-                self._next, json.dumps(ask).encode(), f"{self._inbox}.{self._token}"
-            )
-            while not waiting.done():
-                await asyncio.wait({waiting}, timeout=_SILENCE_S)
-                if not waiting.done() and loop.time() - self._heard >= _SILENCE_S:
-                    _log.warning("pull lost, pulling again")
-                    return None
-            return waiting.result()
+            await self._broker.client.publish(self._next, _ASK, f"{self._inbox}.{self._token}")
+            return await waiting
         except (nats.errors.Error, OSError):
             return None
         finally:
+            self._watch.cancel()
             self._waiting = None
+
+    def _listen_for_silence(self, waiting: asyncio.Future[Msg | None]) -> None:
+        """Ends a pull of which nothing was heard for too long."""
+        loop = asyncio.get_running_loop()
+        left_s = self._heard + _SILENCE_S - loop.time()
+        if waiting.done():
+            return
+        if left_s <= 0:
+            _log.warning("pull lost, pulling again")
+            waiting.set_result(None)
+        else:
+            self._watch = loop.call_later(left_s, self._listen_for_silence, waiting)
 
     async def _arrived(self, message: Msg) -> None:
         status = (message.headers or {}).get("Status")

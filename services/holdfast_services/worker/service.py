@@ -32,6 +32,7 @@ _WATCH_S: Final = 5.0
 _FAILURES: Final = 3
 _FINISHING: Final = 3
 """Requests at hand per slot, at most: one in the model, the others being handed on and acknowledged."""
+_IDLE_MARK_S: Final = 0.05
 _REMEMBERED_CANCELS: Final = 10_000
 _REMEMBERED_S: Final = 600.0
 
@@ -63,6 +64,9 @@ class WorkerService:
         self._tracing = tracing
         self._pullers = [Puller(broker, document.name) for _ in range(document.scaling.concurrency)]
         self._busy_file = state_dir / "busy" if state_dir else None
+        self._marked = False
+        """Whether the file is there."""
+        self._unmark: asyncio.TimerHandle | None = None
         self._jobs: dict[str, _Job] = {}
         self._canceled: OrderedDict[str, float] = OrderedDict()
         self._ready = asyncio.Event()
@@ -97,7 +101,7 @@ class WorkerService:
         await self._broker.subscribe(names.cancel_subject(self._document.name, "*"), self._on_cancel)
         for puller in self._pullers:
             await puller.start()
-        self._mark_busy()
+        self._mark_idle()  # whatever a predecessor left
         ticking = asyncio.create_task(self._tell_progress())
         watching = asyncio.create_task(self._watch_model())
         try:
@@ -108,6 +112,9 @@ class WorkerService:
         finally:
             ticking.cancel()
             watching.cancel()
+            if self._unmark is not None:
+                self._unmark.cancel()
+            self._mark_idle()
 
     async def drain(self) -> None:
         """Pull nothing any more; returns when every slot is empty. May be called more than once."""
@@ -203,11 +210,20 @@ class WorkerService:
             self._idle.clear()
         else:
             self._idle.set()
-        if self._busy_file is not None:
-            if busy:
-                self._busy_file.touch()
-            else:
-                self._busy_file.unlink(missing_ok=True)
+        if self._busy_file is None or bool(busy) == self._marked:
+            return
+        if busy:
+            self._marked = True
+            self._busy_file.touch()
+        elif self._unmark is None:
+            # Later, and only if it is idle then: one request after the other must not cost two writes each.
+            self._unmark = asyncio.get_running_loop().call_later(_IDLE_MARK_S, self._mark_idle)
+
+    def _mark_idle(self) -> None:
+        self._unmark = None
+        if self._busy_file is not None and not self._jobs:
+            self._marked = False
+            self._busy_file.unlink(missing_ok=True)
 
     # --- beside the slots ---------------------------------------------------------------------------------
     async def _tell_progress(self) -> None:
