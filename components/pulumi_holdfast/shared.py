@@ -62,6 +62,23 @@ class QueueArgs(TypedDict):
     """512 by default."""
 
 
+class ObservabilityArgs(TypedDict):
+    """Dashboards, monitors, alerts, traces. `pulumi_holdfast.spec.observability` says all of every field."""
+
+    dashboards: NotRequired[bool]
+    """A ConfigMap with the Grafana dashboard; true by default."""
+    monitors: NotRequired[bool]
+    """PodMonitors; false by default: the cluster must know the Prometheus operator's kinds."""
+    alerts: NotRequired[bool]
+    """A PrometheusRule with the alerts; as monitors."""
+    labels: NotRequired[dict[str, str]]
+    """On monitors and alerts, where the operator selects by label."""
+    otlp_endpoint: NotRequired[str]
+    """OpenTelemetry collector, as http://<service>.<namespace>:4318; no traces by default."""
+    trace_ratio: NotRequired[float]
+    """Share of the traces that begin at the gateway which are recorded; 1 by default."""
+
+
 class ServicesCredentialsArgs(TypedDict):
     """Where the password of the services' registry is kept."""
 
@@ -96,6 +113,8 @@ class SharedStackArgs(TypedDict):
     """The NATS servers."""
     scaler: NotRequired[ScalerArgs]
     """The scaler's Deployment."""
+    observability: NotRequired[ObservabilityArgs]
+    """Dashboards, monitors, alerts, traces."""
     aws_region: NotRequired[str]
     """Where the secrets are; us-east-1 by default."""
     registry_credentials: NotRequired[ServicesCredentialsArgs]

@@ -29,6 +29,7 @@ REDELIVERIES: Final = "holdfast_redeliveries_total"
 ATTEMPT_WAIT_SECONDS: Final = "holdfast_attempt_wait_seconds"
 ATTEMPT_SECONDS: Final = "holdfast_attempt_seconds"
 ATTEMPT_AGE: Final = "holdfast_attempt_age_seconds"
+ATTEMPT_LIMIT: Final = "holdfast_attempt_limit_seconds"
 SLOTS: Final = "holdfast_slots"
 SLOTS_BUSY: Final = "holdfast_slots_busy"
 MODEL_READY: Final = "holdfast_model_ready"
@@ -177,6 +178,7 @@ CATALOGUE: Final = (
     _gauge(
         ATTEMPT_AGE, _WORKER, ("endpoint",), "Age of the oldest attempt under way, in seconds; 0 without one."
     ),
+    _gauge(ATTEMPT_LIMIT, _WORKER, ("endpoint",), "After how many seconds the worker ends an attempt."),
     _gauge(SLOTS, _WORKER, ("endpoint",), "Requests that the replica serves at a time: its `concurrency`."),
     _gauge(
         SLOTS_BUSY,

@@ -50,5 +50,7 @@ class PlatformContract(Frozen):
     """Secret in `namespace` with which `worker_image` is pulled; None: public, or by the node's role."""
     instance_types: bool = True
     """Whether nodes carry their instance type as a label, as clouds' do."""
+    otlp_endpoint: str | None = None
+    """OpenTelemetry collector that workers export traces to; None: they make none."""
     gpu_node_selector: dict[str, str] = Field(default_factory=dict)
     """Label that selects the platform's GPU nodes; empty: any node that has the resource."""

@@ -8,6 +8,7 @@ from holdfast_contract import names
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.endpoint import Egress, EndpointSpec
+from pulumi_holdfast.spec.observability import OTLP_PORT
 
 API: Final = "networking.k8s.io/v1"
 _PRIVATE: Final = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"]
@@ -28,12 +29,14 @@ def dns_egress() -> Json:
 
 
 def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
-    """Nobody connects to a replica (the kubelet's probes are exempt); it connects to queue and gateway."""
+    """Only who reads metrics connects to a replica (the kubelet's probes are exempt); it connects to queue,
+    gateway and a collector of traces."""
     system = hole("system_namespace")
     egress: list[Json] = [
         dns_egress(),
         egress_to(names.NATS_PORT, pods("queue", system)),
         egress_to(names.GATEWAY_INTERNAL_PORT, pods("gateway", system)),
+        egress_to(OTLP_PORT, watchers()),
     ]
     if spec.egress is Egress.INTERNET:
         egress.append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}]})
@@ -46,7 +49,7 @@ def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
             "spec": {
                 "podSelector": {"matchLabels": selector},
                 "policyTypes": ["Ingress", "Egress"],
-                "ingress": [],
+                "ingress": [ingress_from(names.WORKER_PORT, watchers())],
                 "egress": egress,
             }
         },
@@ -78,6 +81,11 @@ def system_policy(
 def ingress_from(port: int, *peers: Json) -> Json:
     """A rule: these peers (none: anybody) may reach this port."""
     return {"ports": [_port(port)], **({"from": list(peers)} if peers else {})}
+
+
+def watchers() -> Json:
+    """Namespaces of Prometheus and of collectors, by the label that the platform team gives them."""
+    return {"namespaceSelector": {"matchLabels": {f"{names.DOMAIN}/monitoring": "true"}}}
 
 
 def egress_to(port: int, *peers: Json) -> Json:

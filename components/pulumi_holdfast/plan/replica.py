@@ -86,6 +86,7 @@ def _worker() -> Json:
             secret_env(names.ENV_NATS_PASSWORD, BROKER_SECRET_WORKER, "password"),
             {"name": names.ENV_DOCUMENT, "value": f"{DOCUMENT_DIR}/{names.DOCUMENT_KEY}"},
             {"name": names.ENV_WORKER_STATE_DIR, "value": STATE_DIR},
+            {"name": names.ENV_OTLP_ENDPOINT, "value": hole("otlp_endpoint")},
             field_env(names.ENV_POD_NAME, "metadata.name"),
             field_env(names.ENV_POD_IP, "status.podIP"),
         ],

@@ -35,6 +35,7 @@ WIRES: Final = (
     "node_selector",
     "affinity",
     "pull_secrets",
+    "otlp_endpoint",
 )
 """Every hole of an endpoint's plan that the platform fills; `config_secret` and `value.<NAME>` are
 filled by the program's own secret values."""
@@ -58,6 +59,7 @@ def resolve(spec: EndpointSpec, platform: PlatformContract, image: str | None = 
         "node_selector": node_selector(spec, platform),
         "affinity": affinity(spec, platform),
         "pull_secrets": pull,
+        "otlp_endpoint": platform.otlp_endpoint or "",
     }
 
 

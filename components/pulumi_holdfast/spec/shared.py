@@ -12,6 +12,7 @@ from holdfast_contract import names
 from holdfast_contract.platform import PlatformKind
 from pulumi_holdfast.spec.endpoint import Image
 from pulumi_holdfast.spec.model import AbsolutePath, Flag, Spec, Whole
+from pulumi_holdfast.spec.observability import ObservabilitySpec
 from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, nearest, problem, refused, translate
 from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
 
@@ -96,6 +97,7 @@ class SharedSpec(Spec):
     gateway: GatewaySpec = GatewaySpec()
     queue: QueueSpec = QueueSpec()
     scaler: ScalerSpec = ScalerSpec()
+    observability: ObservabilitySpec = ObservabilitySpec()
     aws_region: str = "us-east-1"
     """Where the secrets are."""
     registry_credentials: RegistryCredentialsSpec | None = None
@@ -118,6 +120,7 @@ def parse_shared(name: str, args: Mapping[str, Any]) -> SharedSpec:
         "gateway": frozenset(GatewaySpec.model_fields),
         "queue": frozenset(QueueSpec.model_fields),
         "scaler": frozenset(ScalerSpec.model_fields),
+        "observability": frozenset(ObservabilitySpec.model_fields),
         "registry_credentials": frozenset(RegistryCredentialsSpec.model_fields),
     }
     try:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from prometheus_client import Counter, Histogram
 
 from holdfast_contract import metrics as names
+from holdfast_contract import problems
 from holdfast_services.exposition import Registry
 from holdfast_services.gateway.held import Held, HeldRequests
 from holdfast_services.gateway.replicas import ReplicaView
 
 __all__ = ["Metrics"]
+
+_WATCHED: Final = (problems.DEADLINE.slug, problems.QUEUE_FULL.slug)
+"""Causes that alerts look at."""
 
 
 class Metrics:
@@ -94,6 +99,9 @@ class Metrics:
             running = sum(1 for caller in callers if caller.running)
             self._waiting.labels(endpoint).set(len(callers) - running)
             self._running.labels(endpoint).set(running)
+            self._expired.labels(endpoint)  # at 0 from the start, or its first one would be no increase
+            for cause in _WATCHED:
+                self._errors.labels(endpoint, cause)
             self._failing.labels(endpoint).set(replicas.failure(endpoint) is not None)
             counts = replicas.counts(endpoint)
             if counts is not None:

@@ -14,8 +14,8 @@ __all__ = ["Metrics"]
 class Metrics:
     """The worker's metrics, with a registry of their own."""
 
-    def __init__(self, endpoint: str, slots: int) -> None:
-        """`slots`: requests that the replica serves at a time."""
+    def __init__(self, endpoint: str, slots: int, limit_s: float) -> None:
+        """`slots`: requests that the replica serves at a time. `limit_s`: the longest that one may take."""
         registry = self._registry = Registry()
         self._endpoint = endpoint
         self._executions = registry.counter(names.EXECUTIONS)
@@ -26,6 +26,7 @@ class Metrics:
         self._busy = registry.gauge(names.SLOTS_BUSY).labels(endpoint)
         self._ready = registry.gauge(names.MODEL_READY).labels(endpoint)
         self._connected = registry.gauge(names.BROKER_CONNECTED)
+        registry.gauge(names.ATTEMPT_LIMIT).labels(endpoint).set(limit_s)
         registry.gauge(names.SLOTS).labels(endpoint).set(slots)
         self._states = {
             state: self._executions.labels(endpoint, state.value.lower())

@@ -81,7 +81,7 @@ class WorkerService:
         self._idle.set()
         self.problem: str | None = "the model's health check has not answered 200 yet"
         """Why the worker pulls nothing; None: it does."""
-        self.metrics = Metrics(document.name, document.scaling.concurrency)
+        self.metrics = Metrics(document.name, document.scaling.concurrency, document.scaling.max_request_s)
         self.metrics.follow(
             ready=lambda: self.ready, oldest_s=self._oldest_s, connected=lambda: broker.connected
         )

@@ -113,13 +113,19 @@ def policy(planned: tuple[Manifest, ...], child: str) -> Manifest:
 
 def test_a_replica_reaches_names_the_queue_and_the_gateways_reply_port_and_nothing_else() -> None:
     rules = policy(endpoint(image="a:1"), "network")
-    assert rules.body["spec"]["ingress"] == []
+    watchers = {"namespaceSelector": {"matchLabels": {"holdfast.dev/monitoring": "true"}}}
+    # Metrics are read and traces are taken by namespaces that the platform team names; nobody else connects.
+    (watched,) = rules.body["spec"]["ingress"]
+    assert watched == {"ports": [{"port": names.WORKER_PORT, "protocol": "TCP"}], "from": [watchers]}
     assert reachable(rules) == [
         (("any pod",), (53, 53)),
         (("queue",), (names.NATS_PORT,)),
         (("gateway",), (names.GATEWAY_INTERNAL_PORT,)),
+        (("any pod",), (4318,)),
     ]
-    for rule in rules.body["spec"]["egress"][1:]:
+    *platform, traces = rules.body["spec"]["egress"][1:]
+    assert traces["to"] == [watchers]
+    for rule in platform:
         (peer,) = rule["to"]
         assert peer["namespaceSelector"] == {
             "matchLabels": {"kubernetes.io/metadata.name": hole("system_namespace")}

@@ -291,11 +291,11 @@ def test_a_clone_keeps_what_it_does_not_declare_and_remembers_its_template() -> 
     assert [example.name for example in spec.contract] == ["receipt"]
 
 
-def test_nobody_connects_to_a_replica_and_it_connects_to_the_platform_alone() -> None:
+def test_only_prometheus_connects_to_a_replica_and_it_connects_to_the_platform_alone() -> None:
     policy = _planned()["network"].body["spec"]
-    assert policy["ingress"] == []
+    assert [[port["port"] for port in rule["ports"]] for rule in policy["ingress"]] == [[names.WORKER_PORT]]
     ports = [port["port"] for rule in policy["egress"] for port in rule["ports"]]
-    assert sorted(ports) == [53, 53, names.NATS_PORT, names.GATEWAY_INTERNAL_PORT]
+    assert sorted(ports) == [53, 53, names.NATS_PORT, 4318, names.GATEWAY_INTERNAL_PORT]
     opened = _planned(egress="internet")["network"].body["spec"]["egress"][-1]["to"][0]["ipBlock"]
     assert "169.254.0.0/16" in opened["except"], "the cloud's metadata address stays closed"
 

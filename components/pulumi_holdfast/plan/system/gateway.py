@@ -9,6 +9,7 @@ from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import field_env, http_probe, secret_env, services_security
 from pulumi_holdfast.plan.system import nats
+from pulumi_holdfast.plan.system.monitoring import tracing_env
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.shared import Ingress, SharedSpec
 
@@ -42,7 +43,7 @@ def gateway(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Js
                 network.ingress_from(
                     names.GATEWAY_INTERNAL_PORT,
                     network.pods(names.COMPONENT_REPLICA, spec.namespace),
-                    {"namespaceSelector": {"matchLabels": {f"{names.DOMAIN}/monitoring": "true"}}},
+                    network.watchers(),
                 ),
             ],
         ),
@@ -124,7 +125,11 @@ def broker_env(spec: SharedSpec) -> list[Json]:
 
 
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
-    env = [*broker_env(spec), {"name": names.ENV_BASE_URL, "value": hole("base_url")}]
+    env = [
+        *broker_env(spec),
+        {"name": names.ENV_BASE_URL, "value": hole("base_url")},
+        *tracing_env(spec),
+    ]
     if spec.domain is not None:
         env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
     container: Json = {

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from holdfast_contract import metrics
+from pulumi_holdfast.plan.system.alerts import ALERTS
 
-__all__ = ["PAGES", "main", "metrics_page"]
+__all__ = ["PAGES", "alerts_page", "main", "metrics_page"]
 
 _DOCS: Final = Path(__file__).resolve().parents[4] / "docs"
 """In a checkout."""
@@ -36,6 +37,14 @@ where the caller left, or `none`.
 
 How to have them scraped, drawn and watched: [guide: observability](../guides/observability.md).
 """
+_ALERTS_HEAD: Final = f"""# Guide: alerts
+
+<!-- Made by `{_COMMAND}` from `pulumi_holdfast.plan.system.alerts`: edit that, not this. -->
+
+What each alert means, what may be behind it, and what to do. `critical`: requests are lost or nothing can start, wake
+somebody; `warning`: look at it today. They are installed with `observability={{"alerts": True}}` on the shared stack
+([guide: observability](observability.md)).
+"""
 
 
 def metrics_page() -> str:
@@ -52,7 +61,26 @@ def metrics_page() -> str:
     return "\n".join(parts)
 
 
-PAGES: Final = {_DOCS / "reference" / "metrics.md": metrics_page}
+def alerts_page() -> str:
+    """The runbook."""
+    parts = [_ALERTS_HEAD]
+    for alert in ALERTS:
+        held = f"after {alert.for_s} s" if alert.for_s else "at once"
+        summary = alert.summary
+        for label, plain in (("endpoint", "an endpoint"), ("pod", "a pod")):
+            summary = summary.replace(f"{{{{ $labels.{label} }}}}", plain)
+        parts.append(
+            f"## {alert.name}\n\n{summary[0].upper()}{summary[1:]}\n\n"
+            f"**{alert.severity}**, {held}, where\n\n```promql\n{alert.expression}\n```\n\n"
+            f"**Why it may be.** {alert.cause}\n\n**What to do.** {alert.remedy}\n"
+        )
+    return "\n".join(parts)
+
+
+PAGES: Final = {
+    _DOCS / "reference" / "metrics.md": metrics_page,
+    _DOCS / "guides" / "alerts.md": alerts_page,
+}
 """Where each page stands in a checkout, and what makes it."""
 
 

@@ -44,7 +44,10 @@ def scaler(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Jso
             "scaler-network",
             COMPONENT,
             meta,
-            [network.ingress_from(names.SCALER_PORT, {"namespaceSelector": {}})],
+            [
+                network.ingress_from(names.SCALER_PORT, {"namespaceSelector": {}}),
+                network.ingress_from(names.SCALER_HTTP_PORT, network.watchers()),
+            ],
         ),
     ]
     if spec.scaler.replicas > 1:

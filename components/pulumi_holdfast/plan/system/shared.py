@@ -11,6 +11,7 @@ from pulumi_holdfast.plan.manifest import Json, Manifest, Meta, transformed
 from pulumi_holdfast.plan.replica import BROKER_SECRET_WORKER
 from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.gateway import gateway
+from pulumi_holdfast.plan.system.monitoring import monitoring
 from pulumi_holdfast.plan.system.scaler import scaler
 from pulumi_holdfast.plan.wiring import docker_key
 from pulumi_holdfast.spec.endpoint import registry_of
@@ -34,6 +35,7 @@ def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
         *nats.nats(spec, system),
         *gateway(spec, system, endpoints, pull_secrets(spec)),
         *scaler(spec, system, endpoints, pull_secrets(spec)),
+        *monitoring(spec, system),
     ]
     return transformed(tuple(planned), spec.transforms)
 
@@ -58,6 +60,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         template_registry=spec.template_registry,
         pull_secret=PULL_SECRET if spec.registry_credentials else None,
         instance_types=spec.instance_types,
+        otlp_endpoint=spec.observability.otlp_endpoint,
         gpu_node_selector=dict(spec.gpu_node_selector),
     )
 
