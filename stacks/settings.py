@@ -53,6 +53,7 @@ class SharedSettings:
     kind: PlatformKind
     services_image: str
     broker_secret: pulumi.Output[str]
+    previous_broker_secret: pulumi.Output[str] | None
     base_url: str
     ingress: Ingress
     queue_servers: int
@@ -89,6 +90,7 @@ class Settings:
             kind=plain.kind,
             services_image=plain.services_image,
             broker_secret=self._config.require_secret("brokerSecret"),
+            previous_broker_secret=self._config.get_secret("previousBrokerSecret"),
             base_url=plain.base_url,
             ingress=plain.ingress,
             queue_servers=plain.queue_servers,

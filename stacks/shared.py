@@ -17,6 +17,7 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         "kind": settings.kind,
         "services_image": settings.services_image,
         "broker_secret": settings.broker_secret,
+        **({"previous_broker_secret": old} if (old := settings.previous_broker_secret) is not None else {}),
         "base_url": settings.base_url,
         "namespace": settings.namespace,
         "system_namespace": settings.system_namespace,
@@ -38,4 +39,8 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
     platform = holdfast.Platform.of(made, tokens=settings.tokens)
     after = pulumi.ResourceOptions(depends_on=[made])
     holdfast.offer_quickstarts(platform, settings.quickstart, settings.registry_secret, after)
-    return {"platform": made.platform, "endpoints": dict(platform.endpoints)}
+    return {
+        "platform": made.platform,
+        "platform_key": made.platform_key,
+        "endpoints": dict(platform.endpoints),
+    }

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: the analyser of multi-language components reads real types.
 from collections.abc import Mapping
-from typing import Any, NotRequired, Optional, TypedDict
+from typing import Any, Final, NotRequired, Optional, TypedDict
 
 import pulumi
 
@@ -10,16 +10,20 @@ from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.errors import explained
 from pulumi_holdfast.kube.create import Creation
+from pulumi_holdfast.plan import identities
 from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.plan.declared import declared
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.timeouts import notes
 from pulumi_holdfast.plan.wiring import WIRES, resolve
-from pulumi_holdfast.platform import Platform, read_contract
+from pulumi_holdfast.platform import Platform, read_contract, read_key
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, Egress, EndpointSpec, Filesystem
 from pulumi_holdfast.spec.hardware import hardware_table
 from pulumi_holdfast.spec.parse import parse_endpoint
 from pulumi_holdfast.spec.template import catalogue
+
+_NAMED: Final = {"broker": "broker_secret", "config-secrets": "config_secret"}
+"""Children that Pulumi names, and the hole that their name fills."""
 
 
 class ScalingArgs(TypedDict):
@@ -52,6 +56,15 @@ class RegistryCredentialsArgs(TypedDict):
     """How often it is read again, in seconds; 300 by default."""
 
 
+class CodeArgs(TypedDict):
+    """A folder with a service class, and where its image goes."""
+
+    path: str
+    """The folder that `holdfast init` made; a relative one is found from the program's folder."""
+    repository: str
+    """Where the image is pushed, with its registry and without a tag."""
+
+
 class CacheArgs(TypedDict):
     """A directory on the node that all replicas there share and that outlives them."""
 
@@ -71,10 +84,12 @@ class EndpointArgs(TypedDict):
 
     platform: Any
     """The Platform that it goes to."""
+    platform_key: NotRequired[pulumi.Input[str]]
+    """The shared stack's secret output platform_key; needed where platform is its plain output."""
     image: NotRequired[pulumi.Input[str]]
     """The container image; exactly one of image, code, template."""
-    code: NotRequired[str]
-    """A folder with a service class."""
+    code: NotRequired[CodeArgs]
+    """A folder with a service class, and the repository for its image, which `pulumi up` builds and pushes."""
     template: NotRequired[str]
     """A template of the catalogue to clone."""
     port: NotRequired[int]
@@ -146,12 +161,13 @@ class Endpoint(pulumi.ComponentResource):
         super().__init__("holdfast:index:Endpoint", name, {"declared": told}, opts)
         image = args.get("image")
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
+        outputs["worker_credentials"] = platform.key.apply(lambda key: identities.credentials(key, name))
         creation = Creation(name, self, outputs)
         for manifest in plan_endpoint(self.spec):
             creation.create([manifest])
-            if manifest.child == "config-secrets":
-                made: Any = creation.children["config-secrets"]
-                creation.provide("config_secret", made.metadata["name"])
+            made: Any = creation.children[manifest.child]
+            if manifest.child in _NAMED:
+                creation.provide(_NAMED[manifest.child], made.metadata["name"])
         self.children = creation.children
         """The resources by child name: `deployment`, `scaledobject`, `document`, `pull`, …"""
         self.name = pulumi.Output.from_input(name)
@@ -194,15 +210,23 @@ def _platform(args: EndpointArgs) -> Platform:
     if isinstance(given, Platform):
         return given
     if isinstance(given, PlatformContract):
-        return Platform.from_contract(given)
+        return Platform.from_contract(given, key=_platform_key(args))
     if given is None:
         raise TypeError("platform is missing, required: pass Platform.from_stack(…) or Platform.of(shared)")
-    return Platform(pulumi.Output.from_input(given).apply(lambda known: read_contract(known, "`platform`")))
+    contract = pulumi.Output.from_input(given).apply(lambda known: read_contract(known, "`platform`"))
+    return Platform(contract, key=_platform_key(args))
+
+
+def _platform_key(args: EndpointArgs) -> pulumi.Output[str]:
+    given = pulumi.Output.secret(args.get("platform_key"))
+    return given.apply(lambda key: read_key(key, "`platform_key`"))
 
 
 def _spec(name: str, args: EndpointArgs, platform: Platform) -> EndpointSpec:
     """The spec, with outputs replaced by placeholders: which objects exist never depends on one."""
-    plain: dict[str, Any] = {key: value for key, value in args.items() if key != "platform"}
+    plain: dict[str, Any] = {
+        key: value for key, value in args.items() if key not in ("platform", "platform_key")
+    }
     if isinstance(plain.get("image"), pulumi.Output):
         plain["image"] = WIRED_IMAGE
     if isinstance(plain.get("secrets"), Mapping):

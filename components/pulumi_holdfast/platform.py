@@ -7,7 +7,13 @@ from typing import Any, Protocol
 import pulumi
 from pydantic import ValidationError
 
-from holdfast_contract.platform import PLATFORM_OUTPUT, PLATFORM_VERSION, PlatformContract
+from holdfast_contract.platform import (
+    PLATFORM_KEY_OUTPUT,
+    PLATFORM_OUTPUT,
+    PLATFORM_VERSION,
+    PlatformContract,
+)
+from pulumi_holdfast.plan import identities
 
 
 class PlatformError(ValueError, pulumi.RunError):
@@ -16,6 +22,7 @@ class PlatformError(ValueError, pulumi.RunError):
 
 class _Shared(Protocol):
     platform: pulumi.Output[Mapping[str, Any]]
+    platform_key: pulumi.Output[str]
 
 
 class Platform:
@@ -24,8 +31,16 @@ class Platform:
     `tokens` open every private endpoint that goes there by this object, beside the endpoint's own.
     """
 
-    def __init__(self, contract: pulumi.Output[PlatformContract], tokens: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        contract: pulumi.Output[PlatformContract],
+        tokens: Iterable[str] = (),
+        *,
+        key: pulumi.Input[str],
+    ) -> None:
+        """`key`: the shared stack's secret output `platform_key`, which signs the workers' credentials."""
         self.contract = contract
+        self.key = pulumi.Output.secret(key)
         self.tokens = tuple(tokens)
         self._endpoints: dict[str, pulumi.Output[Mapping[str, Any]]] = {}
 
@@ -44,22 +59,41 @@ class Platform:
 
         `stack`: `organization/project/stack`, or the stack's name alone within the same project. Raises (when
         the output is read) KeyError where that stack exports no `platform`, and PlatformError where it exports
-        one in a form that this version does not know.
+        one in a form that this version does not know, or no `platform_key` beside it.
         """
         name = stack if "/" in stack else f"{pulumi.get_organization()}/{pulumi.get_project()}/{stack}"
-        output = pulumi.StackReference(name).require_output(PLATFORM_OUTPUT)
-        return Platform(output.apply(lambda exported: read_contract(exported, f'stack "{stack}"')), tokens)
+        reference = pulumi.StackReference(name)
+        output = reference.require_output(PLATFORM_OUTPUT)
+        key = reference.get_output(PLATFORM_KEY_OUTPUT).apply(
+            lambda found: read_key(found, f'stack "{stack}"')
+        )
+        contract = output.apply(lambda exported: read_contract(exported, f'stack "{stack}"'))
+        return Platform(contract, tokens, key=key)
 
     @staticmethod
     def of(shared: _Shared, tokens: Iterable[str] = ()) -> "Platform":
         """The platform of a SharedStack in the same program."""
         output = shared.platform.apply(lambda exported: read_contract(exported, "the shared stack"))
-        return Platform(output, tokens)
+        return Platform(output, tokens, key=shared.platform_key)
 
     @staticmethod
-    def from_contract(contract: PlatformContract, tokens: Iterable[str] = ()) -> "Platform":
+    def from_contract(
+        contract: PlatformContract, tokens: Iterable[str] = (), *, key: pulumi.Input[str]
+    ) -> "Platform":
         """A platform that is known already: tests, and clusters that something else has set up."""
-        return Platform(pulumi.Output.from_input(contract), tokens)
+        return Platform(pulumi.Output.from_input(contract), tokens, key=key)
+
+
+def read_key(exported: Any, source: str) -> str:
+    """The key in a stack output. Raises PlatformError, which does not repeat it."""
+    try:
+        identities.read_seed(str(exported or ""))
+    except ValueError:
+        raise PlatformError(
+            f"{source} exports no platform_key, or one that is none: export the shared stack's platform_key beside "
+            "its platform, and run `pulumi up` there first"
+        ) from None
+    return str(exported)
 
 
 def read_contract(exported: Any, source: str) -> PlatformContract:

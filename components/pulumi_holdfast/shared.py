@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: the analyser of multi-language components reads real types.
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NotRequired, TypedDict
 
 import pulumi
@@ -11,12 +11,12 @@ import pulumi
 from holdfast_contract.platform import PlatformKind
 from pulumi_holdfast.errors import DeclarationError, explained
 from pulumi_holdfast.kube.create import Creation
+from pulumi_holdfast.plan import identities
 from pulumi_holdfast.plan.system.shared import plan_shared, platform_of
 from pulumi_holdfast.spec.problems import Problem, SpecError
 from pulumi_holdfast.spec.shared import MIN_SECRET_CHARS, Ingress, SharedSpec, parse_shared
 
 _WIRED_URL: Final = "https://wired.invalid"
-_USERS: Final = ("system", "worker", "cluster")
 
 
 class GatewayArgs(TypedDict):
@@ -96,7 +96,9 @@ class SharedStackArgs(TypedDict):
     services_image: str
     """The image of gateway, scaler and worker."""
     broker_secret: pulumi.Input[str]
-    """At least 24 random characters, from a config secret: the broker's passwords are derived from it."""
+    """At least 24 random characters, from a config secret: all identities at the broker are derived from it."""
+    previous_broker_secret: NotRequired[pulumi.Input[str]]
+    """The one before, while endpoint stacks still have credentials from it; see docs/guides/rotating.md."""
     base_url: NotRequired[pulumi.Input[str]]
     """The gateway as callers see it, without a trailing slash."""
     kind: NotRequired[PlatformKind]
@@ -134,6 +136,8 @@ class SharedStack(pulumi.ComponentResource):
 
     platform: pulumi.Output[Mapping[str, Any]]
     """The platform contract; export it as `platform`. It holds no secret."""
+    platform_key: pulumi.Output[str]
+    """What endpoint stacks sign their workers' credentials with, a secret; export it as `platform_key`."""
 
     def __init__(self, name: str, args: SharedStackArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("holdfast:index:SharedStack", name, {}, opts)
@@ -141,7 +145,7 @@ class SharedStack(pulumi.ComponentResource):
             self.spec = _spec(name, args)
         """What was declared, with every default filled in."""
         base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
-        creation = Creation(name, self, {**_passwords(name, args["broker_secret"]), "base_url": base_url})
+        creation = Creation(name, self, {**_identities(name, args), "base_url": base_url})
         for manifest in plan_shared(self.spec):
             creation.create([manifest])
             if manifest.child == "broker":
@@ -150,17 +154,18 @@ class SharedStack(pulumi.ComponentResource):
         self.children = creation.children
         """The resources by child name: `nats`, `gateway`, `scaler`, …"""
         self.platform = base_url.apply(lambda url: platform_of(self.spec, url).model_dump(mode="json"))
-        self.register_outputs({"platform": self.platform})
+        self.platform_key = _kept(name, args["broker_secret"]).apply(identities.worker_key)
+        self.register_outputs({"platform": self.platform, "platform_key": self.platform_key})
 
 
-def password(secret: str, user: str) -> str:
-    """The broker's password of a user. Begins with a letter, so that no configuration reads it as a number."""
-    return "p" + hmac.new(secret.encode(), f"holdfast broker {user}".encode(), hashlib.sha256).hexdigest()
+def password(secret: str) -> str:
+    """What the brokers show each other. Begins with a letter, so that no configuration reads it as a number."""
+    return "p" + hmac.new(secret.encode(), b"holdfast broker cluster", hashlib.sha256).hexdigest()
 
 
 def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
     problems: list[Problem] = []
-    plain: dict[str, Any] = {key: value for key, value in args.items() if key != "broker_secret"}
+    plain: dict[str, Any] = {key: value for key, value in args.items() if not key.endswith("broker_secret")}
     if isinstance(plain.get("base_url"), pulumi.Output):
         plain["base_url"] = _WIRED_URL
     elif plain.get("base_url") is None:
@@ -187,13 +192,29 @@ def _secret_problem(value: str, rule: str) -> Problem:
     return Problem("broker_secret", value, rule, remedy)
 
 
-def _passwords(name: str, secret: pulumi.Input[str]) -> dict[str, pulumi.Output[str]]:
-    kept = pulumi.Output.secret(secret)
+def _identities(name: str, args: SharedStackArgs) -> dict[str, pulumi.Output[str]]:
+    kept = _kept(name, args["broker_secret"])
+    previous = args.get("previous_broker_secret")
+    both: pulumi.Output[Sequence[str | None]] = pulumi.Output.all(
+        kept, None if previous is None else _kept(name, previous)
+    )
 
-    def derived(user: str) -> pulumi.Output[str]:
-        return kept.apply(lambda text: password(_long_enough(name, text), user))
+    def of(part: str) -> pulumi.Output[str]:
+        return kept.apply(
+            lambda secret: identities.credentials(identities.signing_key(secret, part).seed, part)
+        )
 
-    return {f"password_{user}": derived(user) for user in _USERS}
+    return {
+        "password_cluster": kept.apply(password),
+        "broker_operator": kept.apply(identities.operator),
+        "broker_accounts": both.apply(lambda known: identities.accounts(known[0] or "", known[1])),
+        "gateway_credentials": of(identities.GATEWAY),
+        "scaler_credentials": of(identities.SCALER),
+    }
+
+
+def _kept(name: str, secret: pulumi.Input[str]) -> pulumi.Output[str]:
+    return pulumi.Output.secret(secret).apply(lambda text: _long_enough(name, text))
 
 
 def _long_enough(name: str, secret: str) -> str:

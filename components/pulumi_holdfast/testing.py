@@ -27,7 +27,8 @@ from pulumi.runtime import mocks
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack
 
-from holdfast_contract.platform import PLATFORM_OUTPUT, PlatformContract
+from holdfast_contract.platform import PLATFORM_KEY_OUTPUT, PLATFORM_OUTPUT, PlatformContract
+from pulumi_holdfast.plan import identities
 from pulumi_holdfast.platform import Platform
 
 _SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
@@ -36,6 +37,8 @@ _OUTPUT: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
 """How Pulumi's wire format marks secrets and outputs."""
 UNKNOWN: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 """How Pulumi's wire format marks a value that is not known yet."""
+PLATFORM_KEY: Final = identities.worker_key("the test kit's broker secret")
+"""The `platform_key` of every platform of this kit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Recording:
 
 def platform(**fields: Any) -> Platform:
     """A platform for tests; `fields` as in PlatformContract."""
-    return Platform.from_contract(platform_contract(**fields))
+    return Platform.from_contract(platform_contract(**fields), key=PLATFORM_KEY)
 
 
 def platform_contract(**fields: Any) -> PlatformContract:
@@ -197,8 +200,11 @@ class _Outputs(mocks.Mocks):
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         state = dict(args.inputs)
         if args.typ == "pulumi:pulumi:StackReference":
-            exported = {PLATFORM_OUTPUT: self._shared.model_dump(mode="json")} if self._shared else {}
-            state |= {"outputs": exported, "secretOutputNames": []}
+            exported: dict[str, Any] = {}
+            if self._shared:
+                platform = self._shared.model_dump(mode="json")
+                exported = {PLATFORM_OUTPUT: platform, PLATFORM_KEY_OUTPUT: PLATFORM_KEY}
+            state |= {"outputs": exported, "secretOutputNames": [PLATFORM_KEY_OUTPUT]}
         elif isinstance(state.get("metadata"), Mapping):
             state["metadata"] = {"name": f"{args.name}-1a2b3c", **state["metadata"]}
         return f"{args.name}-id", state

@@ -116,6 +116,12 @@ def done_subject(endpoint: str, request_id: str) -> str:
     return f"done.{endpoint}.{request_id}"
 
 
+def body_name(endpoint: str, request_id: str, part: str = "request") -> str:
+    """What a large body is called in its store: `<endpoint>.<id>.request` or `….result`. The endpoint comes first,
+    so that rights can end there."""
+    return f"{endpoint}.{request_id}.{part}"
+
+
 def inbox_prefix(part: str, endpoint: str | None = None) -> str:
     """Below which a part's answers arrive. Each has a prefix of its own, so that none hears another's.
 

@@ -13,6 +13,8 @@ from holdfast_contract.document import Frozen
 PLATFORM_VERSION: Final = 1
 PLATFORM_OUTPUT: Final = "platform"
 """The name of the shared stack's output that holds the contract."""
+PLATFORM_KEY_OUTPUT: Final = "platform_key"
+"""The name of the shared stack's secret output that signs workers' credentials for the broker."""
 
 
 class PlatformKind(StrEnum):

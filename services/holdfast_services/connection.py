@@ -17,6 +17,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext
 
+from holdfast_services.credentials import Login
 from holdfast_services.logs import Log
 
 __all__ = ["Ambiguous", "BrokerDown", "BrokerError", "Connection", "Handler", "QueueFull", "QueueMissing"]
@@ -61,11 +62,10 @@ class Connection:
         self._on_reconnect: list[Callable[[], None]] = []
 
     @classmethod
-    async def connect(
-        cls, url: str, name: str, *, user: str | None = None, password: str | None = None
-    ) -> Self:
-        """Connect, trying until it works. `url`: one or several, separated by commas. `user` and `password`:
-        None for a broker without authentication."""
+    async def connect(cls, url: str, name: str, *, login: Login | None = None, inbox: str = "_INBOX") -> Self:
+        """Connect, trying until it works. `url`: one or several, separated by commas. `login`: None for a broker
+        without authentication. `inbox`: below which answers arrive; a part with limited rights has its own."""
+        login = login or Login()
         client = Client()
         holder: list[Self] = []
         told: set[str] = set()
@@ -91,8 +91,8 @@ class Connection:
                 await client.connect(
                     url.split(","),
                     name=name,
-                    user=user,
-                    password=password,
+                    **login.options(),
+                    inbox_prefix=inbox,
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, a float works
                     connect_timeout=3,

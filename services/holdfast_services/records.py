@@ -92,8 +92,15 @@ class Records:
         return run.started_at if run is not None else None
 
     async def ended(self, endpoint: str, request_id: str) -> RequestRecord | None:
-        """How a request ended; None where it did not."""
-        return await self._last(f"{_PREFIX}.{endpoint}.{request_id}.end")
+        """How a request ended; None where it did not. For workers, whose rights end at their own endpoint's
+        keys: asked by name, which any server answers, so that a very fresh end may be missed."""
+        subject = f"{_PREFIX}.{endpoint}.{request_id}.end"
+        answer = await self._broker.request(f"$JS.API.DIRECT.GET.{_STREAM}.{subject}", b"", None, _TIMEOUT_S)
+        if "Status" in (answer.headers or {}):
+            return None
+        if not answer.data:
+            raise BrokerDown("no bucket for records")
+        return RequestRecord.model_validate_json(answer.data)
 
     async def find(self, request_id: str) -> RequestRecord | None:
         """The record of a request whose endpoint is not known."""

@@ -7,7 +7,7 @@ from holdfast_contract.document import EndpointState, Rollout
 from pulumi_holdfast.plan import network, secrets
 from pulumi_holdfast.plan.document import document_of
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta, transformed
-from pulumi_holdfast.plan.replica import pod_spec
+from pulumi_holdfast.plan.replica import BROKER_FILE, pod_spec
 from pulumi_holdfast.plan.scaling import scaled_object
 from pulumi_holdfast.plan.timeouts import progress_deadline_s
 from pulumi_holdfast.plan.wiring import hole
@@ -22,6 +22,7 @@ def plan_endpoint(spec: EndpointSpec) -> tuple[Manifest, ...]:
     meta = Meta(namespace=hole("namespace"), labels={**spec.labels, names.LABEL_ENDPOINT: spec.name})
     planned = [
         _document(spec, meta),
+        _broker_login(meta),
         *_secrets(spec, meta),
         _deployment(spec, meta),
         scaled_object(spec, meta),
@@ -48,6 +49,22 @@ def _document(spec: EndpointSpec, meta: Meta) -> Manifest:
         kind="ConfigMap",
         metadata=meta.of(spec.name, labels={names.LABEL_COMPONENT: names.COMPONENT_DOCUMENT}),
         body={"data": {names.DOCUMENT_KEY: document.to_json()}},
+    )
+
+
+def _broker_login(meta: Meta) -> Manifest:
+    """What this endpoint's workers, and no others, show the broker. Immutable and named by Pulumi: new
+    credentials roll the replicas, which refer to it."""
+    metadata = meta.of("")
+    del metadata["name"]
+    return Manifest(
+        child="broker",
+        api_version="v1",
+        kind="Secret",
+        metadata=metadata,
+        body={"type": "Opaque", "immutable": True, "stringData": {BROKER_FILE: hole("worker_credentials")}},
+        generated_name=True,
+        secret_fields=("stringData",),
     )
 
 

@@ -14,8 +14,10 @@ DOCUMENT_DIR: Final = "/etc/holdfast/document"
 STATE_DIR: Final = "/run/holdfast"
 SERVICES_USER: Final = 65532
 """User of the services' image, as its Dockerfile sets it."""
-BROKER_SECRET_WORKER: Final = "holdfast-broker"
-"""Secret in the endpoints' namespace with the worker's user and password at the broker."""
+BROKER_DIR: Final = "/etc/holdfast/broker"
+BROKER_FILE: Final = "user.creds"
+BROKER_MOUNT: Final = {"name": "broker", "mountPath": BROKER_DIR, "readOnly": True}
+"""Where the services find the credentials file of their part; no model container has it."""
 
 _LOCKED_DOWN: Final = {
     "allowPrivilegeEscalation": False,
@@ -82,8 +84,7 @@ def _worker() -> Json:
         "restartPolicy": "Always",
         "env": [
             {"name": names.ENV_NATS_URL, "value": hole("nats_url")},
-            secret_env(names.ENV_NATS_USER, BROKER_SECRET_WORKER, "user"),
-            secret_env(names.ENV_NATS_PASSWORD, BROKER_SECRET_WORKER, "password"),
+            {"name": names.ENV_NATS_CREDENTIALS, "value": f"{BROKER_DIR}/{BROKER_FILE}"},
             {"name": names.ENV_DOCUMENT, "value": f"{DOCUMENT_DIR}/{names.DOCUMENT_KEY}"},
             {"name": names.ENV_WORKER_STATE_DIR, "value": STATE_DIR},
             {"name": names.ENV_OTLP_ENDPOINT, "value": hole("otlp_endpoint")},
@@ -101,6 +102,7 @@ def _worker() -> Json:
             {"name": "document", "mountPath": DOCUMENT_DIR, "readOnly": True},
             {"name": "state", "mountPath": STATE_DIR},
             {"name": "worker-tmp", "mountPath": "/tmp"},
+            BROKER_MOUNT,
         ],
     }
 
@@ -186,6 +188,7 @@ def _volumes(spec: EndpointSpec) -> list[Json]:
         {"name": "document", "configMap": {"name": spec.name}},
         {"name": "state", "emptyDir": {}},
         {"name": "worker-tmp", "emptyDir": {}},
+        {"name": "broker", "secret": {"secretName": hole("broker_secret"), "defaultMode": 0o444}},
         {"name": "tmp", "emptyDir": {}},
     ]
     found += [{"name": f"writable-{index}", "emptyDir": {}} for index, _ in enumerate(spec.writable_paths)]

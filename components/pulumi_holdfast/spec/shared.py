@@ -116,7 +116,7 @@ def parse_shared(name: str, args: Mapping[str, Any]) -> SharedSpec:
     """The spec of a shared stack. Raises SpecError with every problem."""
     raw = {key: value for key, value in args.items() if value is not None}
     known = {
-        "": frozenset(SharedSpec.model_fields) - {"name"} | {"broker_secret"},
+        "": frozenset(SharedSpec.model_fields) - {"name"} | {"broker_secret", "previous_broker_secret"},
         "gateway": frozenset(GatewaySpec.model_fields),
         "queue": frozenset(QueueSpec.model_fields),
         "scaler": frozenset(ScalerSpec.model_fields),

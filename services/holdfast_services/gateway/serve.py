@@ -12,7 +12,7 @@ from holdfast_contract import names, problems
 from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import Mode, RequestMessage
 from holdfast_services import headers as header_rules
-from holdfast_services.bodies import Bodies
+from holdfast_services.bodies import BodyStore
 from holdfast_services.broker import (
     Ambiguous,
     Broker,
@@ -49,7 +49,7 @@ class Parts:
     """What the gateway is made of; assembled in `__main__` and in tests."""
 
     broker: Broker
-    bodies: Bodies
+    bodies: BodyStore
     catalog: Catalog
     held: HeldRequests
     signer: ReplySigner
@@ -254,7 +254,11 @@ class Server:
         """
         parts = self._parts
         body = await receive_body(
-            receive, name=admitted.id, limit=parts.max_body_bytes, bodies=parts.bodies, digest=False
+            receive,
+            name=names.body_name(admitted.document.name, admitted.id),
+            limit=parts.max_body_bytes,
+            bodies=parts.bodies,
+            digest=False,
         )
         message = self.message(admitted, admitted.id, body, mode=Mode.SYNC, reply=True, recorded=False)
         return await self.hold(admitted, message, body, receive, send)
@@ -366,7 +370,7 @@ async def _watch(receive: Receive, held: Held) -> None:
     held.finish(Outcome.GONE)
 
 
-async def _delete_quietly(bodies: Bodies, name: str) -> None:
+async def _delete_quietly(bodies: BodyStore, name: str) -> None:
     try:
         await bodies.delete(name)
     except BrokerError:

@@ -51,7 +51,7 @@ class Submissions:
         asynchronous = preference.respond_async or preference.wait_s is not None or webhook_url is not None
         body = await receive_body(
             receive,
-            name=f"{admitted.id}.{ids.new_id(admitted.accepted_at)}",
+            name=names.body_name(admitted.document.name, admitted.id, ids.new_id(admitted.accepted_at)),
             limit=self._parts.max_body_bytes,
             bodies=self._parts.bodies,
             digest=key is not None,

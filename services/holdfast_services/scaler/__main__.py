@@ -10,6 +10,7 @@ from pathlib import Path
 
 from holdfast_contract import names
 from holdfast_services.broker import Broker
+from holdfast_services.credentials import Login
 from holdfast_services.documents import DirectoryDocuments, DocumentSource, KubernetesDocuments
 from holdfast_services.kube import Cluster
 from holdfast_services.logs import configure
@@ -25,6 +26,7 @@ def main() -> int:
         url = env.get(names.ENV_NATS_URL)
         if not url:
             raise ValueError(f"{names.ENV_NATS_URL} is not set: give the broker's URL, as nats://host:4222")
+        login = Login.read(env)
         listen = Listen(
             host=env.get(names.ENV_BIND, "0.0.0.0"),
             grpc_port=int(env.get(names.ENV_PORT, names.SCALER_PORT)),
@@ -35,8 +37,8 @@ def main() -> int:
         return 2
 
     async def connect() -> Broker:
-        user, password = env.get(names.ENV_NATS_USER), env.get(names.ENV_NATS_PASSWORD)
-        return await Broker.connect(url, f"scaler-{socket.gethostname()}", user=user, password=password)
+        name = f"scaler-{socket.gethostname()}"
+        return await Broker.connect(url, name, login=login, inbox=names.inbox_prefix("scaler"))
 
     asyncio.run(run(connect, documents, listen))
     return 0

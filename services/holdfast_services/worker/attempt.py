@@ -10,11 +10,11 @@ from typing import Final
 
 import aiohttp
 
-from holdfast_contract import problems
+from holdfast_contract import names, problems
 from holdfast_contract.messages import RequestState
 from holdfast_services import headers as header_rules
 from holdfast_services.answers import AnswerHead, encode_head
-from holdfast_services.bodies import Bodies, BodyMissing
+from holdfast_services.bodies import BodyMissing, BodyStore
 from holdfast_services.broker import BrokerError
 from holdfast_services.logs import Log
 from holdfast_services.records import Records
@@ -41,7 +41,7 @@ class Means:
     model: Model
     replies: ReplySession
     records: Records
-    bodies: Bodies
+    bodies: BodyStore
     replica: str
     max_request_s: float
 
@@ -205,7 +205,11 @@ class Attempt:
 
     # --- the answer ---------------------------------------------------------------------------------------
     async def _deliver(self, answer: aiohttp.ClientResponse, head: AnswerHead) -> None:
-        sink = Sink(self._means.bodies, f"{self.message.id}.result")
+        sink = Sink(
+            self._means.bodies,
+            # Of this attempt: what an earlier one left behind must not get into it.
+            names.body_name(self.message.endpoint, self.message.id, f"result-{self.delivery.deliveries}"),
+        )
         url = self.message.reply_url
         keep = self.message.recorded or url is None
         whole = await self._whole(answer)

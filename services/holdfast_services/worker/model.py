@@ -11,7 +11,7 @@ from yarl import URL
 
 from holdfast_contract import names
 from holdfast_contract.messages import RequestMessage
-from holdfast_services.bodies import Bodies
+from holdfast_services.bodies import BodyStore
 
 __all__ = ["BadAnswer", "Model", "ModelUnreachable"]
 
@@ -33,7 +33,7 @@ class BadAnswer(Exception):
 class Model:
     """The model's HTTP interface."""
 
-    def __init__(self, base_url: str, health_check_path: str, bodies: Bodies) -> None:
+    def __init__(self, base_url: str, health_check_path: str, bodies: BodyStore) -> None:
         """`base_url`: without a trailing slash."""
         self._base_url = base_url
         self._health_url = URL(base_url + health_check_path, encoded=True)

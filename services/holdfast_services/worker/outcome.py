@@ -9,7 +9,7 @@ from typing import Final
 
 from holdfast_contract.messages import RequestMessage, RequestRecord, RequestState
 from holdfast_services.answers import AnswerHead
-from holdfast_services.bodies import Bodies, BodyWriter
+from holdfast_services.bodies import BodyStore, BodyWriter
 from holdfast_services.broker import BrokerError
 from holdfast_services.logs import Log
 from holdfast_services.records import MAX_INLINE_RESULT_BYTES, Records
@@ -24,7 +24,7 @@ _WRITE_PAUSE_S: Final = 0.5
 class Sink:
     """Keeps a result: in the record where it is small, in the object store where it is not."""
 
-    def __init__(self, bodies: Bodies, name: str) -> None:
+    def __init__(self, bodies: BodyStore, name: str) -> None:
         self._bodies = bodies
         self._name = name
         self._buffer = bytearray()
@@ -63,7 +63,7 @@ class Book:
     def __init__(
         self,
         records: Records,
-        bodies: Bodies,
+        bodies: BodyStore,
         message: RequestMessage,
         *,
         attempt: int,

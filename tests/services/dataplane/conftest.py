@@ -26,6 +26,8 @@ from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
 from holdfast_services.broker import Broker
+from holdfast_services.credentials import Login
+from pulumi_holdfast.plan import identities
 from pulumi_holdfast.plan.system import nats as nats_plan
 from pulumi_holdfast.spec.shared import parse_shared
 
@@ -33,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[3]
 STANDIN = ROOT / "tests" / "support" / "standin" / "standin.py"
 DEADLINE_S = 20.0
 TOKEN = tokens.new_token("test0001")
+BROKER_SECRET = "a secret for the brokers of tests"
 OTHER_TOKEN = tokens.new_token("test0002")
 
 
@@ -162,8 +165,7 @@ class Plane:
         self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
         self.nats: Process = self._nats()
         self.gateway_env: dict[str, str] = {}
-        """Of every gateway; a worker's own stands in `worker_env`."""
-        self.worker_env: dict[str, str] = {}
+        """Of every gateway."""
         self.http: aiohttp.ClientSession
         self.broker: Broker
 
@@ -193,6 +195,10 @@ class Plane:
         for process in self._processes:
             process.kill()
         await self.http.close()
+
+    def login(self, endpoint: str) -> dict[str, str]:
+        """What the workers of an endpoint show the broker; here it asks nobody."""
+        return {}
 
     # --- parts --------------------------------------------------------------------------------------------
     def document(self, name: str = "demo", **fields: Any) -> EndpointDocument:
@@ -287,7 +293,7 @@ class Plane:
                 names.ENV_PORT: str(worker_port),
                 names.ENV_POD_NAME: name,
                 names.ENV_WORKER_STATE_DIR: str(state_dir),
-                **self.worker_env,
+                **self.login(endpoint),
                 **(worker_env or {}),
             },
         )
@@ -358,6 +364,8 @@ class Plane:
 class ClusterPlane(Plane):
     """The same with three brokers, set up by the very text that the shared stack gives them."""
 
+    previous_secret: str | None = None
+
     def __init__(self, folder: Path, nats_server: Path) -> None:
         super().__init__(folder, nats_server)
         ports = [free_port() for _ in range(3)]
@@ -365,11 +373,25 @@ class ClusterPlane(Plane):
         self.monitors = [free_port() for _ in range(3)]
         self.nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
         self.servers = [self._server(index, port) for index, port in enumerate(ports)]
-        self.gateway_env = {**self._login("system"), names.ENV_NATS_REPLICAS: "3"}
-        self.worker_env = self._login("worker")
+        gateway = self.credentials(identities.GATEWAY, identities.GATEWAY)
+        self.gateway_env = {names.ENV_NATS_CREDENTIALS: str(gateway), names.ENV_NATS_REPLICAS: "3"}
 
-    def _login(self, user: str) -> dict[str, str]:
-        return {names.ENV_NATS_USER: user, names.ENV_NATS_PASSWORD: f"password-of-{user}"}
+    def credentials(self, part: str, name: str, secret: str = BROKER_SECRET) -> Path:
+        """A credentials file, made as the stacks make it."""
+        path = self.folder / f"{part}-{name}.creds"
+        path.write_text(identities.credentials(identities.signing_key(secret, part).seed, name))
+        return path
+
+    def login(self, endpoint: str) -> dict[str, str]:
+        return {names.ENV_NATS_CREDENTIALS: str(self.credentials(identities.WORKER, endpoint))}
+
+    async def connected(self, part: str, name: str, secret: str = BROKER_SECRET) -> Broker:
+        """A connection with the rights of a part."""
+        endpoint = name if part == identities.WORKER else None
+        login = Login(self.credentials(part, name, secret))
+        return await Broker.connect(
+            self.nats_url, "test", login=login, inbox=names.inbox_prefix(part, endpoint)
+        )
 
     def _server(self, index: int, port: int) -> Process:
         spec = parse_shared("test", {"services_image": "services:1", "base_url": "http://127.0.0.1"})
@@ -388,8 +410,8 @@ class ClusterPlane(Plane):
         routes = [f'"nats-route://cluster:password-of-cluster@127.0.0.1:{route}"' for route in self._routes]
         env = {
             "POD_NAME": f"nats-{index}",
-            "PASSWORD_SYSTEM": "password-of-system",
-            "PASSWORD_WORKER": "password-of-worker",
+            "OPERATOR": f'"{identities.operator(BROKER_SECRET)}"',
+            "ACCOUNTS": identities.accounts(BROKER_SECRET, self.previous_secret),
             "PASSWORD_CLUSTER": "password-of-cluster",
             "ROUTES": f"[{', '.join(routes)}]",
         }
@@ -403,9 +425,7 @@ class ClusterPlane(Plane):
         )
         for index in range(3):
             await self.until_well(index)
-        self.broker = await Broker.connect(
-            self.nats_url, "test", user="system", password="password-of-system"
-        )
+        self.broker = await self.connected(identities.GATEWAY, identities.GATEWAY)
 
     async def until_well(self, index: int) -> None:
         """Wait until a server has caught up with the others."""

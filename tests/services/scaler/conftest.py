@@ -26,6 +26,7 @@ from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
 from holdfast_services.broker import Broker
+from holdfast_services.credentials import Login
 from holdfast_services.scaler.protocol import externalscaler_pb2 as wire
 from holdfast_services.scaler.protocol.externalscaler_pb2_grpc import ExternalScalerStub
 
@@ -287,10 +288,10 @@ def running_nats(program: Path, folder: Path, *options: str) -> Iterator[Nats]:
 
 
 @contextlib.asynccontextmanager
-async def made_world(nats: Nats, folder: Path, **login: str) -> AsyncIterator[World]:
+async def made_world(nats: Nats, folder: Path, login: Login | None = None) -> AsyncIterator[World]:
     """A broker with its buckets, and no scaler yet."""
     (folder / "documents").mkdir()
-    broker = await Broker.connect(nats.url, "test", **login)
+    broker = await Broker.connect(nats.url, "test", login=login)
     await broker.ensure_buckets(1)
     world = World(nats, folder, broker)
     try:
@@ -317,7 +318,7 @@ async def locked_world(nats_server: Path, tmp_path: Path) -> AsyncIterator[World
     settings = tmp_path / "nats.conf"
     settings.write_text('authorization { users: [ { user: "system", password: "right" } ] }')
     with running_nats(nats_server, tmp_path, "-c", str(settings)) as nats:
-        async with made_world(nats, tmp_path, user="system", password="right") as world:
+        async with made_world(nats, tmp_path, Login(user="system", password="right")) as world:
             yield world
 
 

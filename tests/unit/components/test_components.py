@@ -15,6 +15,7 @@ import pytest
 import pulumi_holdfast as holdfast
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
+from pulumi_holdfast.plan import identities
 from pulumi_holdfast.shared import password
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.scaling import ScalingSpec
@@ -48,6 +49,7 @@ def _shared(**args: Any) -> Callable[[], None]:
         }
         shared = holdfast.SharedStack("holdfast", given)  # type: ignore[arg-type]
         pulumi.export("platform", shared.platform)
+        pulumi.export("platform_key", shared.platform_key)
 
     return program
 
@@ -64,6 +66,7 @@ def test_an_endpoint_registers_its_objects_below_it_and_with_its_name_in_front()
     assert set(made.names) == {
         "chat",
         "chat-document",
+        "chat-broker",
         "chat-pull",
         "chat-secrets",
         "chat-deployment",
@@ -136,7 +139,9 @@ def test_tokens_of_the_platform_open_private_endpoints_and_are_no_part_of_public
     token = "sha256:abcd:" + "0" * 64
 
     def program() -> None:
-        platform = holdfast.Platform.from_contract(testing.platform_contract(), tokens=[token])
+        platform = holdfast.Platform.from_contract(
+            testing.platform_contract(), tokens=[token], key=testing.PLATFORM_KEY
+        )
         holdfast.Endpoint("chat", {"platform": platform, "image": "a:1"})
         holdfast.Endpoint(
             "open", {"platform": platform, "image": "a:1", "visibility": holdfast.Visibility.PUBLIC}
@@ -180,11 +185,59 @@ def test_a_stack_that_exports_no_platform_is_an_error() -> None:
         )
 
 
-def test_the_shared_stack_keeps_the_brokers_passwords_secret() -> None:
+def test_a_shared_stack_that_exports_no_key_is_told_what_to_export() -> None:
+    def program() -> None:
+        contract = pulumi.Output.from_input(testing.platform_contract().model_dump(mode="json"))
+        holdfast.Endpoint("chat", {"platform": contract, "image": "a:1"})
+
+    expected = (
+        "`platform_key` exports no platform_key, or one that is none: export the shared stack's platform_key"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        testing.record(program)
+
+
+def test_the_shared_stack_keeps_the_brokers_secrets_secret() -> None:
     made = testing.record(_shared(registry_credentials={"secret": "acme/registry"}))
     made.assert_children_carry_the_name("holdfast")
-    made.assert_no_secret(SECRET, *(password(SECRET, user) for user in ("system", "worker", "cluster")))
-    assert made["holdfast-broker-worker"].inputs["stringData"].value["password"] == password(SECRET, "worker")
+    held = made["holdfast-broker"].inputs["stringData"].value
+    seeds = [identities.signing_key(SECRET, part).seed for part in identities.PARTS]
+    made.assert_no_secret(SECRET, password(SECRET), *seeds, held["gateway.creds"], held["scaler.creds"])
+    assert not any(seed in text for seed in seeds for text in held.values())
+
+
+def test_an_endpoints_workers_have_credentials_of_their_own_which_are_secret() -> None:
+    made = testing.record(_endpoint())
+    held = made["chat-broker"].inputs["stringData"].value["user.creds"]
+    assert held == identities.credentials(testing.PLATFORM_KEY, "chat")
+    made.assert_no_secret(held, testing.PLATFORM_KEY)
+    (volume,) = (
+        volume
+        for volume in made["chat-deployment"].inputs["spec"]["template"]["spec"]["volumes"]
+        if volume["name"] == "broker"
+    )
+    assert volume["secret"]["secretName"] == "chat-broker-1a2b3c"
+
+
+def test_a_new_key_replaces_the_credentials_and_so_rolls_the_replicas() -> None:
+    """A Secret that Pulumi names and that cannot change is replaced by one with another name."""
+    inputs = testing.record(_endpoint())["chat-broker"].inputs
+    assert inputs["immutable"] is True
+    assert "name" not in inputs["metadata"]
+
+
+def test_an_endpoint_of_the_same_program_takes_the_key_of_its_shared_stack() -> None:
+    def program() -> None:
+        args: Any = {
+            "services_image": "ghcr.io/acme/services:1",
+            "base_url": "https://gpu.example",
+            "broker_secret": pulumi.Output.secret(SECRET),
+        }
+        shared = holdfast.SharedStack("holdfast", args)
+        holdfast.Endpoint("chat", {"platform": holdfast.Platform.of(shared), "image": "a:1"})
+
+    held = testing.record(program)["chat-broker"].inputs["stringData"].value["user.creds"]
+    assert held == identities.credentials(identities.worker_key(SECRET), "chat")
 
 
 @pytest.mark.parametrize(
@@ -300,9 +353,9 @@ def test_the_components_can_be_offered_to_other_languages_with_every_field_descr
 
 def test_the_arguments_and_the_specs_have_the_same_fields() -> None:
     pairs = [
-        (holdfast.EndpointArgs, EndpointSpec, {"platform"}, {"name", "template_ref"}),
+        (holdfast.EndpointArgs, EndpointSpec, {"platform", "platform_key"}, {"name", "template_ref"}),
         (holdfast.ScalingArgs, ScalingSpec, set(), set()),
-        (holdfast.SharedStackArgs, SharedSpec, {"broker_secret"}, {"name"}),
+        (holdfast.SharedStackArgs, SharedSpec, {"broker_secret", "previous_broker_secret"}, {"name"}),
         (holdfast.QueueArgs, QueueSpec, set(), set()),
         (holdfast.GatewayArgs, GatewaySpec, set(), set()),
         (holdfast.ScalerArgs, ScalerSpec, set(), set()),

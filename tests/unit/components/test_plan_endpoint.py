@@ -41,6 +41,8 @@ def _planned(platform: Mapping[str, Any] | None = None, **args: Any) -> dict[str
     spec = _spec(**args)
     wires = {
         **resolve(spec, platform_contract(**(platform or {}))),
+        "broker_secret": "chat-broker-1a2b3c",
+        "worker_credentials": "…",
         "config_secret": "chat-config-secrets-1a2b3c",
         **{f"value.{name}": "…" for name in spec.secrets},
     }
@@ -86,7 +88,13 @@ def test_every_hole_of_a_plan_is_known() -> None:
         secrets={"A": {"secret": "a"}, "B": {"value": True}},
     )
     text = yaml.safe_dump([manifest.as_object() for manifest in plan_endpoint(spec)], allow_unicode=True)
-    assert set(HOLE.findall(text)) <= {*WIRES, "config_secret", "value.B"}
+    assert set(HOLE.findall(text)) <= {
+        *WIRES,
+        "broker_secret",
+        "worker_credentials",
+        "config_secret",
+        "value.B",
+    }
 
 
 def test_an_endpoint_starts_at_its_floor_and_the_autoscaler_owns_the_number() -> None:

@@ -27,7 +27,9 @@ TOKEN = "sha256:abcd:" + "0" * 64
 
 def _offered(*templates: Any, **how: Any) -> Callable[[], None]:
     def program() -> None:
-        platform = holdfast.Platform.from_contract(testing.platform_contract(), [TOKEN])
+        platform = holdfast.Platform.from_contract(
+            testing.platform_contract(), [TOKEN], key=testing.PLATFORM_KEY
+        )
         holdfast.offer_quickstarts(platform, templates, **how)
         pulumi.export("endpoints", dict(platform.endpoints))
 

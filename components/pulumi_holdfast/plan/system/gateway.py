@@ -7,7 +7,14 @@ from typing import Final
 from holdfast_contract import names
 from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
-from pulumi_holdfast.plan.replica import field_env, http_probe, secret_env, services_security
+from pulumi_holdfast.plan.replica import (
+    BROKER_DIR,
+    BROKER_FILE,
+    BROKER_MOUNT,
+    field_env,
+    http_probe,
+    services_security,
+)
 from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.monitoring import tracing_env
 from pulumi_holdfast.plan.wiring import hole
@@ -20,11 +27,13 @@ DRAIN_S: Final = 60
 READ: Final = ("get", "list", "watch")
 RULES: Final = (
     {"apiGroups": [""], "resources": ["configmaps", "pods", "events"], "verbs": [*READ]},
+    {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": [*READ]},
     {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": [*READ]},
     {"apiGroups": ["external-secrets.io"], "resources": ["externalsecrets"], "verbs": [*READ]},
 )
-"""What the gateway reads in the endpoints' namespace: documents, and what keeps a replica from starting.
+"""What the gateway reads in the endpoints' namespace: documents, replicas with what they say, and what keeps them from
+starting.
 No Secret, and nothing is written."""
 
 
@@ -115,13 +124,21 @@ def broker_env(spec: SharedSpec) -> list[Json]:
     """How a part of the system finds the queue."""
     return [
         {"name": names.ENV_NATS_URL, "value": nats.url(spec)},
-        {"name": names.ENV_NATS_USER, "value": nats.USER_SYSTEM},
-        secret_env(names.ENV_NATS_PASSWORD, hole("broker_secret"), "system"),
+        {"name": names.ENV_NATS_CREDENTIALS, "value": f"{BROKER_DIR}/{BROKER_FILE}"},
         {"name": names.ENV_NATS_REPLICAS, "value": str(spec.queue.servers)},
         {"name": names.ENV_NAMESPACE, "value": spec.namespace},
         field_env(names.ENV_POD_NAME, "metadata.name"),
         field_env(names.ENV_POD_IP, "status.podIP"),
     ]
+
+
+def broker_volume(part: str) -> Json:
+    """A part's own credentials out of the Secret that has several."""
+    item = {"key": nats.credentials_key(part), "path": BROKER_FILE}
+    return {
+        "name": "broker",
+        "secret": {"secretName": hole("broker_secret"), "defaultMode": 0o444, "items": [item]},
+    }
 
 
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
@@ -158,7 +175,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
             "/healthz", names.GATEWAY_INTERNAL_PORT, periodSeconds=10, failureThreshold=3
         ),
         "securityContext": services_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, BROKER_MOUNT],
     }
     return Manifest(
         child=COMPONENT,
@@ -179,7 +196,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "imagePullSecrets": pull_secrets,
                         "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
-                        "volumes": [{"name": "tmp", "emptyDir": {}}],
+                        "volumes": [{"name": "tmp", "emptyDir": {}}, broker_volume(COMPONENT)],
                     },
                 },
             }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from holdfast_contract import names
-from pulumi_holdfast.plan import network
+from pulumi_holdfast.plan import identities, network
+from pulumi_holdfast.plan.identities import GATEWAY, SCALER
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import http_probe, secret_env
 from pulumi_holdfast.plan.wiring import hole
@@ -13,24 +14,10 @@ from pulumi_holdfast.spec.shared import SharedSpec
 
 COMPONENT: Final = "queue"
 SERVICE: Final = "holdfast-nats"
-LOGIN_SECRET: Final = "holdfast-broker"
-"""Secret in the system namespace with the passwords of all users."""
 MONITOR_PORT: Final = 8222
 CLUSTER_PORT: Final = 6222
-USER_SYSTEM: Final = "system"
-USER_WORKER: Final = "worker"
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 """NATS's own default; bodies above 256 KiB go through the object store in chunks."""
-
-_WORKER_MAY_NOT: Final = (
-    # Streams and their consumers belong to the gateway; buckets are only read and written.
-    "$JS.API.STREAM.CREATE.>",
-    "$JS.API.STREAM.UPDATE.>",
-    "$JS.API.STREAM.DELETE.>",
-    "$JS.API.STREAM.RESTORE.>",
-    "$JS.API.CONSUMER.DELETE.>",
-    "q.>",
-)
 
 
 def url(spec: SharedSpec) -> str:
@@ -39,7 +26,7 @@ def url(spec: SharedSpec) -> str:
 
 
 def nats(spec: SharedSpec, meta: Meta) -> list[Manifest]:
-    """Configuration, passwords, service, servers."""
+    """Configuration, identities, service, servers."""
     planned = [
         Manifest(
             child="nats-config",
@@ -68,24 +55,10 @@ def nats(spec: SharedSpec, meta: Meta) -> list[Manifest]:
     return planned
 
 
-def worker_login(meta: Meta, name: str) -> Manifest:
-    """The worker's user and password, in the endpoints' namespace."""
-    return Manifest(
-        child="broker-worker",
-        api_version="v1",
-        kind="Secret",
-        metadata=meta.of(name),
-        body={"type": "Opaque", "stringData": {"user": USER_WORKER, "password": hole("password_worker")}},
-        after=("endpoints-namespace",),
-        secret_fields=("stringData",),
-    )
-
-
 def configuration(spec: SharedSpec) -> str:
-    """The server's configuration; `$…` are variables of its environment, so no password stands in it."""
+    """The server's configuration; `$…` are variables of its environment: what follows from the broker's secret."""
     queue = spec.queue
     storage_mib = queue.storage_gib * 1024 * 9 // 10
-    denied = ", ".join(f'"{subject}"' for subject in _WORKER_MAY_NOT)
     sections = [
         f"port: {names.NATS_PORT}",
         f"http_port: {MONITOR_PORT}",
@@ -100,13 +73,11 @@ def configuration(spec: SharedSpec) -> str:
         f"  sync_interval: {'always' if queue.servers > 1 else '10ms'}",
         f"  limits {{ max_ha_assets: {queue.max_ha_assets} }}",
         "}",
-        "authorization {",
-        "  users: [",
-        f"    {{ user: {USER_SYSTEM}, password: $PASSWORD_SYSTEM }}",
-        f"    {{ user: {USER_WORKER}, password: $PASSWORD_WORKER,",
-        f'      permissions: {{ publish: {{ allow: ">", deny: [{denied}] }}, subscribe: ">" }} }}',
-        "  ]",
-        "}",
+        # Users are not listed: each shows a statement that an account's key has signed (decision 0007).
+        "operator: $OPERATOR",
+        f"system_account: {identities.SYSTEM_ACCOUNT}",
+        "resolver: MEMORY",
+        "resolver_preload: $ACCOUNTS",
     ]
     if queue.servers > 1:
         sections += [
@@ -125,10 +96,14 @@ def _selector() -> Json:
 
 
 def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
-    """Immutable and named by Pulumi: new passwords roll servers, gateway and scaler, which refer to it."""
+    """Immutable and named by Pulumi: new identities roll servers, gateway and scaler, which refer to it."""
     metadata = meta.of("")
     del metadata["name"]
-    values = {"system": hole("password_system"), "worker": hole("password_worker")}
+    values = {
+        "operator": f'"{hole("broker_operator")}"',
+        "accounts": hole("broker_accounts"),
+        **{credentials_key(part): hole(f"{part}_credentials") for part in (GATEWAY, SCALER)},
+    }
     if spec.queue.servers > 1:
         values |= {"cluster": hole("password_cluster"), "routes": _routes(spec, meta)}
     return Manifest(
@@ -141,6 +116,11 @@ def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
         generated_name=True,
         secret_fields=("stringData",),
     )
+
+
+def credentials_key(part: str) -> str:
+    """Under which key of the broker's Secret a part's credentials file stands."""
+    return f"{part}.creds"
 
 
 def _routes(spec: SharedSpec, meta: Meta) -> str:
@@ -220,8 +200,8 @@ def _server(spec: SharedSpec) -> Json:
         "args": ["--config", "/etc/nats/nats.conf"],
         "env": [
             {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            secret_env("PASSWORD_SYSTEM", hole("broker_secret"), "system"),
-            secret_env("PASSWORD_WORKER", hole("broker_secret"), "worker"),
+            secret_env("OPERATOR", hole("broker_secret"), "operator"),
+            secret_env("ACCOUNTS", hole("broker_secret"), "accounts"),
             *(_cluster_env() if queue.servers > 1 else []),
         ],
         "ports": [

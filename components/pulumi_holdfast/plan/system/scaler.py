@@ -7,8 +7,16 @@ from typing import Final
 from holdfast_contract import names
 from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
-from pulumi_holdfast.plan.replica import http_probe, services_security
-from pulumi_holdfast.plan.system.gateway import READ, access, apart, broker_env, one_at_a_time, selector
+from pulumi_holdfast.plan.replica import BROKER_MOUNT, http_probe, services_security
+from pulumi_holdfast.plan.system.gateway import (
+    READ,
+    access,
+    apart,
+    broker_env,
+    broker_volume,
+    one_at_a_time,
+    selector,
+)
 from pulumi_holdfast.spec.shared import SharedSpec
 
 COMPONENT: Final = "scaler"
@@ -69,7 +77,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         "readinessProbe": http_probe("/readyz", names.SCALER_HTTP_PORT, periodSeconds=2),
         "livenessProbe": http_probe("/healthz", names.SCALER_HTTP_PORT, periodSeconds=10, failureThreshold=3),
         "securityContext": services_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, BROKER_MOUNT],
     }
     return Manifest(
         child=COMPONENT,
@@ -91,7 +99,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "imagePullSecrets": pull_secrets,
                         "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
-                        "volumes": [{"name": "tmp", "emptyDir": {}}],
+                        "volumes": [{"name": "tmp", "emptyDir": {}}, broker_volume(COMPONENT)],
                     },
                 },
             }

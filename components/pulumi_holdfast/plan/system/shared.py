@@ -8,7 +8,6 @@ from holdfast_contract import names
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.plan import secrets
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta, transformed
-from pulumi_holdfast.plan.replica import BROKER_SECRET_WORKER
 from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.gateway import gateway
 from pulumi_holdfast.plan.system.monitoring import monitoring
@@ -22,7 +21,7 @@ _LABELS: Final = {"app.kubernetes.io/part-of": "holdfast"}
 
 
 def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
-    """All objects of a shared stack. Holes: `base_url`, and the broker's passwords."""
+    """All objects of a shared stack. Holes: `base_url`, and what `identities` makes."""
     system = Meta(namespace=spec.system_namespace, labels=_LABELS)
     endpoints = Meta(namespace=spec.namespace, labels=_LABELS)
     spaces = (("system", system), ("endpoints", endpoints))
@@ -31,7 +30,6 @@ def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
         _namespace("endpoints-namespace", endpoints),
         *(_secret_store(spec, child, meta) for child, meta in spaces),
         *(_pull_secret(spec, child, meta) for child, meta in spaces if spec.registry_credentials),
-        nats.worker_login(endpoints, BROKER_SECRET_WORKER),
         *nats.nats(spec, system),
         *gateway(spec, system, endpoints, pull_secrets(spec)),
         *scaler(spec, system, endpoints, pull_secrets(spec)),
