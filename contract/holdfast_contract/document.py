@@ -77,6 +77,20 @@ class TemplateRef(Frozen):
     version: str
 
 
+class Price(Frozen):
+    """What a machine for the endpoint's replicas costs, from a dated table; machines only."""
+
+    usd_per_hour: float = Field(ge=0)
+    """Of one machine."""
+    replicas_per_instance: int = Field(ge=1)
+    """How many replicas share it."""
+    instance_type: str
+    region: str
+    prices_from: str
+    """The date of the price table."""
+    note: str = ""
+
+
 class ContractExample(Frozen):
     """One example request that a replica must answer before it takes traffic."""
 
@@ -116,6 +130,8 @@ class EndpointDocument(Frozen):
     sse_keepalive_s: int = Field(default=0, ge=0)
     """Seconds between keep-alive comments on event streams; 0: none."""
     description: str = ""
+    price: Price | None = None
+    """None: the price table knows none of its machines."""
 
     def to_json(self) -> str:
         """The text stored in the ConfigMap; the same document gives the same text."""

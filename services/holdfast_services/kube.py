@@ -121,6 +121,14 @@ class Cluster:
                         known[name] = item
                     yield MappingProxyType(dict(known))
 
+    async def read_text(self, path: str, query: Mapping[str, str], timeout_s: float) -> str:
+        """A page that is text: a log. Raises OSError or TimeoutError where it cannot be had."""
+        try:
+            async with asyncio.timeout(timeout_s), self._get(path, query) as answer:
+                return (await answer.read()).decode("utf-8", "replace")
+        except (aiohttp.ClientError, _Expired) as error:
+            raise OSError(repr(error)) from error
+
     def _get(self, path: str, query: Mapping[str, str]) -> aiohttp.client._RequestContextManager:
         if self._session is None:
             context: ssl.SSLContext | bool = True

@@ -90,12 +90,13 @@ def webhook_consumer() -> api.ConsumerConfig:
 
 
 def bucket_streams(replicas: int) -> tuple[api.StreamConfig, ...]:
-    """The streams under the buckets for records, activity and bodies. `replicas`: how many servers keep each."""
+    """The streams under the buckets for records, activity, usage and bodies. `replicas`: how many servers keep each."""
     return (
         _bucket(
             f"KV_{names.BUCKET_REQUESTS}", [f"$KV.{names.BUCKET_REQUESTS}.>"], names.RETENTION_S, replicas
         ),
         _bucket(f"KV_{names.BUCKET_ACTIVITY}", [f"$KV.{names.BUCKET_ACTIVITY}.>"], 0, replicas),
+        _bucket(f"KV_{names.BUCKET_USAGE}", [f"$KV.{names.BUCKET_USAGE}.>"], 400 * 24 * 3600, replicas),
         _bucket(
             f"OBJ_{names.BUCKET_BODIES}",
             [f"$O.{names.BUCKET_BODIES}.C.>", f"$O.{names.BUCKET_BODIES}.M.>"],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from holdfast_contract.document import ContractExample, EndpointDocument, Scaling
+from holdfast_contract.document import ContractExample, EndpointDocument, Price, Scaling
 from holdfast_contract.tokens import parse_declared
+from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
+from pulumi_holdfast.spec.hardware import hardware_table
 
 
 def document_of(spec: EndpointSpec, *, namespace: str, image: str) -> EndpointDocument:
@@ -27,4 +29,19 @@ def document_of(spec: EndpointSpec, *, namespace: str, image: str) -> EndpointDo
         contract=tuple(ContractExample(**example.model_dump(mode="json")) for example in spec.contract),
         sse_keepalive_s=spec.sse_keepalive_s,
         description=spec.description,
+        price=_price(spec),
+    )
+
+
+def _price(spec: EndpointSpec) -> Price | None:
+    cost = cost_of(spec, hardware_table())
+    if cost is None:
+        return None
+    return Price(
+        usd_per_hour=cost.usd_per_hour,
+        replicas_per_instance=cost.replicas_per_instance,
+        instance_type=cost.instance_type,
+        region=cost.region,
+        prices_from=cost.prices_from,
+        note=cost.note,
     )

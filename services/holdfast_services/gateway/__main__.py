@@ -43,6 +43,7 @@ from holdfast_services.gateway.settings import Settings
 from holdfast_services.gateway.submissions import Submissions
 from holdfast_services.gateway.sweeper import Sweeper
 from holdfast_services.gateway.templates import Templates
+from holdfast_services.gateway.usage import Usage, UsageBucket
 from holdfast_services.gateway.waiters import Waiters
 from holdfast_services.gateway.webhooks import Webhooks
 from holdfast_services.kube import Cluster
@@ -140,12 +141,14 @@ async def assemble(
         tracing=tracing,
     )
     base_url = settings.base_url.rstrip("/")
+    usage = Usage(UsageBucket(broker), lambda: catalog.documents, parts.replicas.counts)
     pages = Pages(
         parts,
         base_url,
         settings.domain,
         page=Page.load(Path(settings.web_dir)) if settings.web_dir else None,
         templates=Templates.load(Path(settings.templates_dir)) if settings.templates_dir else None,
+        usage=usage,
     )
     metrics, server = Metrics(), Server(parts)
     metrics.follow(lambda: broker.connected)
@@ -158,6 +161,8 @@ async def assemble(
     catalog.on_removed(server.endpoint_removed)
     catalog.on_removed(metrics.forget)
     catalog.on_removed(pages.recent.forget)
+    catalog.on_removed(pages.endpoint_pages.forget)
+    catalog.on_removed(usage.forget)
     work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records, metrics.expired).run()]
     work.append(
         Webhooks(
@@ -172,7 +177,9 @@ async def assemble(
     if watched is not None:
         watched.on_failure(server.activation_failed)
         work.append(watched.run())
+        work.append(usage.run())
     public = PublicApp(parts, server, submissions, pages, request_pages, metrics, settings.domain)
+    pages.endpoint_pages.app = public
     internal = InternalApp(parts, Replies(held, signer, broker), pages, metrics)
     return Assembled(
         parts=parts,

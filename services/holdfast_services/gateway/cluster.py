@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ from holdfast_contract import names
 from holdfast_services import kube
 from holdfast_services.documents import Snapshot
 from holdfast_services.gateway.core.diagnosis import Reason, counts, diagnose, start_phases
+from holdfast_services.gateway.core.events import told_events
 from holdfast_services.gateway.replicas import ReplicaCounts, StartPhases
 from holdfast_services.logs import Log
 
@@ -21,6 +22,9 @@ __all__ = ["ClusterReplicas"]
 _log = Log("cluster")
 _RECHECK_S: Final = 1.0
 """Budgets pass without an event."""
+MAX_LOGS: Final = 5
+MAX_LOG_BYTES: Final = 64 * 1024
+LOG_TIMEOUT_S: Final = 5.0
 _POD_SELECTOR: Final = f"{names.LABEL_COMPONENT}={names.COMPONENT_REPLICA}"
 
 
@@ -71,6 +75,32 @@ class ClusterReplicas:
                 newest = phases
         return newest or StartPhases()
 
+    def events(self, endpoint: str) -> Sequence[Mapping[str, Any]]:
+        """See ReplicaView."""
+        document = self._documents().get(endpoint)
+        if document is None:
+            return ()
+        return told_events(self._events.values(), document.deployment, self._documents())
+
+    async def logs(self, endpoint: str, container: str, tail: int) -> Sequence[tuple[str, str]]:
+        """See ReplicaView."""
+        pods = sorted(
+            self._by_endpoint.get(endpoint, ()),
+            key=lambda pod: str(pod["metadata"].get("creationTimestamp")),
+            reverse=True,
+        )
+        query = {"container": container, "tailLines": str(tail), "limitBytes": str(MAX_LOG_BYTES)}
+        found = []
+        for pod in pods[:MAX_LOGS]:
+            name = str(pod["metadata"]["name"])
+            path = f"{kube.PODS.format(namespace=self._namespace)}/{name}/log"
+            try:
+                found.append((name, await self._cluster.read_text(path, query, LOG_TIMEOUT_S)))
+            except (OSError, TimeoutError) as error:
+                # A replica that has not begun has no log; the others' are still worth reading.
+                found.append((name, f"(no log: {error})"))
+        return found
+
     # --- watching -----------------------------------------------------------------------------------------
     async def run(self) -> None:
         """Watch for ever."""
@@ -86,7 +116,7 @@ class ClusterReplicas:
             self._judge(time.time())
 
     async def _watch_events(self) -> None:
-        async for events in self._cluster.follow(kube.EVENTS, self._namespace, field_selector="type=Warning"):
+        async for events in self._cluster.follow(kube.EVENTS, self._namespace):
             self._events = events
 
     async def _watch_secrets(self) -> None:
@@ -151,6 +181,7 @@ class ClusterReplicas:
         return [
             event
             for event in self._events.values()
+            if event.get("type") == "Warning"
             if pattern.fullmatch(name := str((event.get("involvedObject") or {}).get("name", "")))
             or name in secrets
         ]

@@ -14,7 +14,7 @@ __all__ = ["DOCUMENT"]
 
 _JSON: Final = "application/json"
 _TOKEN: Final[list[dict[str, list[str]]]] = [{"token": []}, {}]
-_ANYTHING: Final = {"*/*": {"schema": {}}}
+_ANYTHING: Final[dict[str, Any]] = {"*/*": {"schema": {}}}
 _NAME: Final = {
     "name": "endpoint",
     "in": "path",

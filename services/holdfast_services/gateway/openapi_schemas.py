@@ -177,6 +177,15 @@ SCHEMAS: Final[dict[str, Any]] = {
         status={"enum": sorted({kind.status for kind in problems.ALL})},
         detail={"type": "string", "description": "What was wrong in this case"},
         remedy={"type": "string"},
+        error={
+            "type": "object",
+            "description": "The same where OpenAI's clients look for it",
+            "properties": {
+                "message": {"type": "string"},
+                "type": {"type": "string"},
+                "code": {"type": "string"},
+            },
+        },
         request_id={"type": "string"},
     ),
     **{problem_schema(kind): _problem(kind) for kind in problems.ALL},

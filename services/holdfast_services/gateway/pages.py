@@ -13,10 +13,13 @@ from holdfast_services.gateway import problem_pages
 from holdfast_services.gateway.core import admission
 from holdfast_services.gateway.core.recent import Recent
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
+from holdfast_services.gateway.endpoint_pages import PARTS, EndpointPages
 from holdfast_services.gateway.openapi import DOCUMENT
 from holdfast_services.gateway.page import Page
+from holdfast_services.gateway.replicas import ReplicaCounts
 from holdfast_services.gateway.serve import Parts, Receive
 from holdfast_services.gateway.templates import Templates
+from holdfast_services.gateway.usage import Usage, machines
 
 __all__ = ["Pages", "header", "json_answer"]
 
@@ -45,8 +48,12 @@ class Pages:
         *,
         page: Page | None = None,
         templates: Templates | None = None,
+        usage: Usage | None = None,
     ) -> None:
-        """`base_url`: as callers see it; empty: links are relative. `page`, `templates`: None: not served."""
+        """`base_url`: as callers see it; empty: links are relative. `page`, `templates`: None: not served. `usage`:
+        None: nobody counts what endpoints cost."""
+        self._usage = usage
+        self.endpoint_pages = EndpointPages(parts.replicas)
         self._page = page
         self._templates = templates
         self._parts = parts
@@ -121,12 +128,21 @@ class Pages:
         ]
         return json_answer(200, {"endpoints": listed})
 
-    async def _endpoint(self, name: str, scope: dict[str, Any]) -> Answer:
+    async def _endpoint(self, path: str, scope: dict[str, Any]) -> Answer:
+        name, _, part = path.partition("/")
         document = self._parts.catalog.documents.get(name)
         if document is None:
             raise Refusal(problems.UNKNOWN_ENDPOINT, f"there is no endpoint {name[:60]!r}")
         token = admission.bearer(header(scope, b"authorization"))
+        if part == "logs" and document.name not in self._opened(scope):
+            # What a model prints is nobody else's business, also where everybody may call it.
+            document = document.model_copy(update={"visibility": Visibility.PRIVATE})
         admission.authenticate(document, token, self._parts.catalog.token_hashes)
+        if part in PARTS:
+            url = self.url(name)
+            return json_answer(200, await self.endpoint_pages.answer(part, document, scope, url))
+        if part:
+            raise Refusal(problems.NOT_FOUND, f"an endpoint's description has no part {part[:60]!r}")
         return json_answer(200, await self._describe(document))
 
     def _opened(self, scope: dict[str, Any]) -> tuple[str, ...]:
@@ -160,6 +176,7 @@ class Pages:
             "visibility": document.visibility.value,
             "template": document.template.model_dump() if document.template else None,
             "scaling": document.scaling.model_dump(),
+            "rate_limit": document.rate_limit.model_dump() if document.rate_limit else None,
             "replicas": {
                 "desired": counts.desired if counts else None,
                 "pending": counts.pending if counts else None,
@@ -173,7 +190,21 @@ class Pages:
             "last_request_at": max((at for at in (last, here) if at is not None), default=None),
             "failure": parts.replicas.failure(name),
             "last_cold_start": self.cold_starts.get(name),
+            "cost": self._cost(document, counts),
             **self.recent.summary(name, parts.clock()),
+        }
+
+    def _cost(self, document: EndpointDocument, counts: ReplicaCounts | None) -> dict[str, Any] | None:
+        price = document.price
+        if price is None:
+            return None
+        now = None if counts is None else machines(price, counts.pending + counts.ready) * price.usd_per_hour
+        month = self._usage.this_month(document.name) if self._usage is not None else None
+        return {
+            "usd_per_replica_hour": round(price.usd_per_hour / price.replicas_per_instance, 6),
+            "usd_per_hour_now": None if now is None else round(now, 6),
+            "usd_this_month": None if month is None else round(month, 4),
+            **price.model_dump(include={"instance_type", "region", "prices_from", "note"}),
         }
 
 

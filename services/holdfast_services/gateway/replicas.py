@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 __all__ = ["NoReplicaView", "ReplicaCounts", "ReplicaView", "StartPhases"]
 
@@ -30,7 +31,7 @@ class StartPhases:
 
 
 class ReplicaView(Protocol):
-    """What the gateway asks about replicas. Answers come from memory, at once."""
+    """What the gateway asks about replicas. Answers come from memory, at once; logs do not."""
 
     def failure(self, endpoint: str) -> str | None:
         """Why the endpoint cannot get a replica ready, with cause and remedy; None: it can, or it is not known."""
@@ -40,6 +41,12 @@ class ReplicaView(Protocol):
 
     def start_phases(self, endpoint: str) -> StartPhases:
         """When the newest replica came up."""
+
+    def events(self, endpoint: str) -> Sequence[Mapping[str, Any]]:
+        """What happened to the endpoint's objects within the last hour, oldest first, bounded."""
+
+    async def logs(self, endpoint: str, container: str, tail: int) -> Sequence[tuple[str, str]]:
+        """The last lines of its newest replicas: name and text, bounded."""
 
 
 class NoReplicaView:
@@ -56,3 +63,11 @@ class NoReplicaView:
     def start_phases(self, endpoint: str) -> StartPhases:
         """Not seen."""
         return StartPhases()
+
+    def events(self, endpoint: str) -> Sequence[Mapping[str, Any]]:
+        """None."""
+        return ()
+
+    async def logs(self, endpoint: str, container: str, tail: int) -> Sequence[tuple[str, str]]:
+        """None."""
+        return ()

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast_contract import metrics, tokens
+from holdfast_contract import metrics, names, tokens
 from holdfast_contract.document import ContractExample, RateLimit, Visibility
 
 if TYPE_CHECKING:
@@ -56,16 +56,26 @@ async def test_endpoints_are_described_to_whoever_may_know_them(plane: Plane) ->
 
 async def test_every_documented_path_answers_as_documented_and_no_other_does(plane: Plane) -> None:
     plane.document(visibility=Visibility.PUBLIC)
-    gateway = await plane.gateway()
+    folders = {names.ENV_WEB_DIR: str(ROOT / "web"), names.ENV_TEMPLATES_DIR: str(ROOT / "templates")}
+    gateway = await plane.gateway(**folders)
     _, document = await get(plane, f"{gateway.url}/openapi.json")
     assert document["openapi"].startswith("3.1")
-    some = {"{endpoint}": "demo", "{id}": "01a20f04-9473-75c0-9b6f-acee5f274e26"}
+    some = {
+        "{endpoint}": "demo",
+        "{id}": "01a20f04-9473-75c0-9b6f-acee5f274e26",
+        "{route}": "run",
+        "{template}": "ocr",
+        "{path}": "examples/receipt.png",
+        "{slug}": "queue-full",
+    }
+    # Nothing runs: calls of the endpoint end with their deadline.
+    headers = {"prefer": "x", "x-deadline": "0.3"}
     for template, operations in document["paths"].items():
         path = template
         for name, value in some.items():
             path = path.replace(name, value)
         for method in ("get", "post", "put", "delete", "patch"):
-            async with plane.http.request(method, gateway.url + path, headers={"prefer": "x"}) as answer:
+            async with plane.http.request(method, gateway.url + path, headers=headers) as answer:
                 wanted = operations.get(method)
                 if wanted is None:
                     assert answer.status == 405, (method, path)

@@ -43,6 +43,15 @@ class Answer:
     headers: tuple[tuple[bytes, bytes], ...] = field(default=())
 
 
+def _openai_error(refusal: Refusal) -> dict[str, str | None]:
+    """The same once more where OpenAI's clients look for it (an extension member, RFC 9457 3.2): they show the
+    message, and only the status where there is none."""
+    problem = refusal.problem
+    said = f"{problem.title}: {refusal.detail}" if refusal.detail else problem.title
+    message = f"{said.removesuffix('.')}. {problem.remedy}"
+    return {"message": message, "type": problem.slug, "code": problem.slug, "param": None}
+
+
 def problem_answer(refusal: Refusal, request_id: str | None) -> Answer:
     """The RFC 9457 document of a refusal. `request_id` stands in it and in a header where there is one."""
     problem = refusal.problem
@@ -52,6 +61,7 @@ def problem_answer(refusal: Refusal, request_id: str | None) -> Answer:
         "status": problem.status,
         "detail": refusal.detail,
         "remedy": problem.remedy,
+        "error": _openai_error(refusal),
     }
     headers = {
         "content-type": "application/problem+json",

@@ -227,6 +227,12 @@ def test_a_refusal_becomes_a_problem_document_with_cause_remedy_and_headers() ->
         "status": 429,
         "detail": "12 wait",
         "remedy": problems.QUEUE_FULL.remedy,
+        "error": {
+            "message": f"{problems.QUEUE_FULL.title}: 12 wait. {problems.QUEUE_FULL.remedy}",
+            "type": "queue-full",
+            "code": "queue-full",
+            "param": None,
+        },
         "request_id": "id-1",
     }
     assert dict(problem_answer(Refusal(problems.UNAUTHENTICATED), None).headers)[b"www-authenticate"]

@@ -1,0 +1,101 @@
+"""What the gateway tells of one endpoint beside its state: events, logs, the container's own interface, cost."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from holdfast_contract.document import Price, Visibility
+
+if TYPE_CHECKING:
+    from conftest import Plane
+
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
+PRICE = Price(
+    usd_per_hour=0.8048,
+    replicas_per_instance=2,
+    instance_type="g6.xlarge",
+    region="us-east-1",
+    prices_from="2026-07-20",
+)
+
+
+async def _get(plane: Plane, url: str, token: str | None = "") -> tuple[int, Any]:
+    headers = {} if token is None else {"authorization": f"Bearer {token or plane.token}"}
+    async with plane.http.get(url, headers=headers) as answer:
+        return answer.status, await answer.json(content_type=None)
+
+
+async def test_the_containers_own_interface_is_told_with_the_endpoints_address(plane: Plane) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    url = f"{gateway.url}/v1/endpoints/demo/openapi.json"
+    replica = await plane.replica(argv=(sys.executable, str(SUPPORT / "openai_standin.py")))
+    assert (await _get(plane, url, None))[0] == 401
+    status, document = await _get(plane, url)
+    assert status == 200
+    assert "/v1/chat/completions" in document["paths"]
+    assert document["servers"] == [{"url": f"{gateway.url}/e/demo"}]
+    replica.kill()
+    assert (await _get(plane, url))[0] == 200, "what was told stays known without replicas"
+
+
+async def test_a_container_without_an_interface_is_not_asked_again_and_again(plane: Plane) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    replica = await plane.replica(STANDIN_SIZE="20")
+    for _ in range(3):
+        status, problem = await _get(plane, f"{gateway.url}/v1/endpoints/demo/openapi.json")
+        assert status == 404
+        assert "has no OpenAPI document of at most 512 KiB at /openapi.json" in problem["detail"]
+    assert len(replica.begun()) == 1
+
+
+async def test_an_interface_that_is_too_long_is_refused_without_keeping_it(plane: Plane) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    await plane.replica(STANDIN_SIZE="3000000")
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/demo/openapi.json"))[0] == 404
+    await plane.until_depth(0, 0)
+
+
+async def test_logs_are_for_tokens_only_also_of_a_public_endpoint(plane: Plane) -> None:
+    plane.document()
+    plane.document("open", visibility=Visibility.PUBLIC, tokens=())
+    gateway = await plane.gateway()
+    logs = f"{gateway.url}/v1/endpoints/demo/logs"
+    assert await _get(plane, logs) == (200, {"container": "model", "replicas": []})
+    assert (await _get(plane, logs, None))[0] == 401
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/open/logs", None))[0] == 401
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/open/logs"))[0] == 403
+    status, problem = await _get(plane, f"{logs}?tail=0")
+    assert (status, problem["detail"]) == (400, "tail is '0', not a number from 1 to 500")
+    status, problem = await _get(plane, f"{logs}?container=other")
+    assert (status, problem["detail"]) == (400, "container is 'other', not one of model, worker")
+
+
+async def test_events_follow_the_endpoints_visibility_and_other_parts_do_not_exist(plane: Plane) -> None:
+    plane.document()
+    plane.document("open", visibility=Visibility.PUBLIC, tokens=())
+    gateway = await plane.gateway()
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/demo/events", None))[0] == 401
+    assert await _get(plane, f"{gateway.url}/v1/endpoints/open/events", None) == (200, {"events": []})
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/open/secrets", None))[0] == 404
+
+
+async def test_the_declared_price_is_told_for_each_replica_and_hour(plane: Plane) -> None:
+    plane.document(price=PRICE)
+    plane.document("free")
+    gateway = await plane.gateway()
+    _, demo = await _get(plane, f"{gateway.url}/v1/endpoints/demo")
+    assert demo["cost"] == {
+        "usd_per_replica_hour": 0.4024,
+        "usd_per_hour_now": None,
+        "usd_this_month": None,
+        "instance_type": "g6.xlarge",
+        "region": "us-east-1",
+        "prices_from": "2026-07-20",
+        "note": "",
+    }
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/free"))[1]["cost"] is None
