@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from holdfast_cli.commands import calls, catalogue, cluster, completion, endpoints, sandbox, token
+from holdfast_cli.commands import calls, catalogue, cluster, completion, endpoints, preview, sandbox, token
 from holdfast_cli.errors import CommandError
 from holdfast_cli.exits import MEANINGS, Exit
 
@@ -43,6 +43,7 @@ COMMANDS = (
     catalogue.templates,
     catalogue.clone,
     token.token,
+    preview.preview_comment,
     sandbox.sandbox,
     completion.completion,
 )

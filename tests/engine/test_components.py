@@ -17,6 +17,9 @@ import pytest
 import yaml
 from pulumi_project import Project, Pulumi
 
+from holdfast_cli.comment import comment
+from holdfast_cli.previewplan import read
+
 ROOT = Path(__file__).resolve().parents[2]
 BROKER_SECRET = "hush-77aa-never-in-plain-text-anywhere"
 SHARED_CONFIG = {
@@ -142,6 +145,18 @@ def test_more_replicas_show_what_they_cost_against_what_is_deployed(deployed: St
     shown = deployed.endpoints.run("preview", "--diff")
     assert re.search(r"max_replicas\s*: 3 => 30", shown)
     assert re.search(r"ceiling_usd_month\s*: [0-9.]+ => [0-9.]+", shown)
+
+
+def test_the_comment_of_a_preview_says_what_changes_and_what_it_costs(deployed: Stacks) -> None:
+    deployed.edit('"max_replicas": 3', '"max_replicas": 30')
+    deployed.add(ADDED)
+    text = comment(read(deployed.endpoints.run("preview", "--json", "--show-secrets=false")))
+    head, rows = text.splitlines()[2], [line for line in text.splitlines() if line.startswith("| ")]
+    assert "**prod**: 2 endpoints of 2 change" in head
+    assert any(row.startswith("| chat | create | 0–1 | 0.00 | 734.38 | +734.38 |") for row in rows)
+    assert any(row.startswith("| receipts | update | 0–3 → 0–30 | 0.00 | ") for row in rows)
+    assert "- create kubernetes:apps/v1:Deployment chat-deployment" in text
+    assert TOKEN not in text
 
 
 def test_removing_an_endpoint_deletes_its_resources_and_no_others(deployed: Stacks) -> None:
