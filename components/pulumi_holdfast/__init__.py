@@ -9,6 +9,7 @@ from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract, PlatformKind
 from pulumi_holdfast.endpoint import (
     CacheArgs,
+    CodeArgs,
     Endpoint,
     EndpointArgs,
     RateLimitArgs,
@@ -31,6 +32,7 @@ from pulumi_holdfast.spec.shared import Ingress
 
 __all__ = [
     "CacheArgs",
+    "CodeArgs",
     "Egress",
     "Endpoint",
     "EndpointArgs",

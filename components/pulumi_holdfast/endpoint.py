@@ -8,6 +8,7 @@ import pulumi
 
 from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract
+from pulumi_holdfast.code_image import image_of
 from pulumi_holdfast.errors import explained
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan import identities
@@ -159,7 +160,7 @@ class Endpoint(pulumi.ComponentResource):
         """What was declared, with every default filled in."""
         told = declared(self.spec, hardware_table())
         super().__init__("holdfast:index:Endpoint", name, {"declared": told}, opts)
-        image = args.get("image")
+        image = image_of(name, self.spec.code, self) if self.spec.code else args.get("image")
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
         outputs["worker_credentials"] = platform.key.apply(lambda key: identities.credentials(key, name))
         creation = Creation(name, self, outputs)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from pathlib import Path
 
-from holdfast_sandbox import lifecycle
+from holdfast_sandbox import codeimages, lifecycle
 from holdfast_sandbox.errors import SandboxError
+from holdfast_sandbox.paths import default_paths
 
 
 def main() -> int:
@@ -24,6 +26,14 @@ def main() -> int:
     commands.add_parser("status").add_argument("--json", action="store_true")
     commands.add_parser("env")
     commands.add_parser("demo")
+    image = commands.add_parser("image", help="what HOLDFAST_BUILDER names").add_subparsers(
+        dest="action", required=True
+    )
+    build = image.add_parser("build")
+    build.add_argument("--push", action="store_true")
+    build.add_argument("folder", type=Path)
+    build.add_argument("reference")
+    image.add_parser("digest").add_argument("reference")
     given = parser.parse_args()
     try:
         return _run(given)
@@ -47,10 +57,24 @@ def _run(given: argparse.Namespace) -> int:
         case "env":
             for name, value in lifecycle.environment().items():
                 print(f"export {name}={shlex.quote(value)}")
+        case "image":
+            return _image(given)
         case "demo":
             from holdfast_sandbox import demo
 
             demo.run()
+    return 0
+
+
+def _image(given: argparse.Namespace) -> int:
+    if given.action == "build":
+        print(codeimages.build(default_paths(), given.folder, given.reference, push=given.push))
+        return 0
+    digest = codeimages.digest(default_paths(), given.reference)
+    if digest is None:
+        print(f"{given.reference} is not in the registry", file=sys.stderr)
+        return 4
+    print(digest)
     return 0
 
 

@@ -31,11 +31,16 @@ _PIP_VARIABLES: Final = {
 _PIP_FILES: Final = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
 
-def build(paths: Paths, dockerfile: Path, context: Path, tag: str) -> None:
-    """Build a Dockerfile whose base is in the storage; nothing is pulled. Raises SandboxError."""
+def build(paths: Paths, dockerfile: Path, context: Path, tag: str, *, reproducible: bool = False) -> None:
+    """Build a Dockerfile whose base is in the storage; nothing is pulled. Raises SandboxError.
+
+    `reproducible`: every file gets the time 0, so that the same files give the same digest.
+    """
     with _scratch(paths) as scratch:
         options = ["--pull-never", "--layers", "--signature-policy", str(_policy(scratch))]
         options += _pip_mounts(scratch)
+        if reproducible:
+            options += ["--timestamp", "0", "--identity-label=false"]
         run(paths, "bud", *options, "-t", tag, "-f", dockerfile, context)
 
 

@@ -170,7 +170,7 @@ def ensure_test_images(paths: Paths, progress: Progress) -> dict[str, str]:
 
 def _ensure(paths: Paths, images: Iterable[ProjectImage], progress: Progress) -> dict[str, str]:
     references: dict[str, str] = {}
-    with _exclusive(paths, progress):
+    with exclusive(paths, progress):
         files = (paths.state / REFERENCES_FILE, paths.state / INPUTS_FILE)
         pushed, inputs = (_read(file) for file in files)
         for image in images:
@@ -229,16 +229,21 @@ def content_hash(image: ProjectImage) -> str:
     return digest.hexdigest()[:12]
 
 
+def authorization(paths: Paths) -> str:
+    """The header that the registry asks for."""
+    credentials = base64.b64encode(f"{registry.USER}:{registry.password(paths)}".encode()).decode()
+    return f"Basic {credentials}"
+
+
 def _in_registry(paths: Paths, reference: str) -> bool:
     target, _, digest = reference.partition("@")
     name = target.partition("/")[2]
-    credentials = base64.b64encode(f"{registry.USER}:{registry.password(paths)}".encode()).decode()
     request = urllib.request.Request(
         f"http://{registry.LISTENER}/v2/{name}/manifests/{digest}",
         method="HEAD",
         headers={
             "Accept": "application/vnd.oci.image.manifest.v1+json",
-            "Authorization": f"Basic {credentials}",
+            "Authorization": authorization(paths),
         },
     )
     try:
@@ -249,7 +254,8 @@ def _in_registry(paths: Paths, reference: str) -> bool:
 
 
 @contextmanager
-def _exclusive(paths: Paths, progress: Progress) -> Iterator[None]:
+def exclusive(paths: Paths, progress: Progress) -> Iterator[None]:
+    """One build at a time on this machine."""
     paths.cache.mkdir(parents=True, exist_ok=True)
     with (paths.cache / "images.lock").open("w") as lock:
         try:

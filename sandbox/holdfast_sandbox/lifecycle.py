@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -304,6 +305,10 @@ def environment(paths: Paths | None = None) -> dict[str, str]:
         "PULUMI_AUTOMATION_API_SKIP_VERSION_CHECK": "true",
         "HOLDFAST_URL": GATEWAY_URL,
         "HOLDFAST_SANDBOX_IMAGES": str(paths.state / "images.json"),
+        # How `holdfast init`, `holdfast build` and Endpoint(code=…) make images here, and where these go.
+        "HOLDFAST_BUILDER": shlex.join([sys.executable, "-m", "holdfast_sandbox", "image"]),
+        "HOLDFAST_REGISTRY": f"{registry.HOST}/holdfast",
+        "HOLDFAST_REGISTRY_SECRET": aws.REGISTRY_SECRET,
         **aws.ENVIRONMENT,
     }
     token = paths.secrets / "caller-token"

@@ -18,6 +18,7 @@ from holdfast_contract.document import (
     Visibility,
 )
 from holdfast_contract.tokens import parse_declared
+from pulumi_holdfast.spec.code import CodeSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec
 from pulumi_holdfast.spec.model import AbsolutePath, Route, Spec, Whole
 from pulumi_holdfast.spec.problems import refused
@@ -135,8 +136,9 @@ class EndpointSpec(Spec):
     image: Image | None = None
     """The container image. Exactly one of `image`, `code`, `template`. Pin it by digest in production: a tag
     can move under a running endpoint (a policy checks it)."""
-    code: str | None = Field(default=None, min_length=1)
-    """A folder with a service class that `holdfast init` made."""
+    code: CodeSpec | None = None
+    """A folder with a service class that `holdfast init` made, and where its image goes: the image is built and
+    pushed by `pulumi up`, and pinned by its digest."""
     template: str | None = Field(default=None, min_length=1)
     """A template of the catalogue to clone: what it declares holds unless declared here."""
     port: Whole = Field(default=8000, ge=1, le=65535)
@@ -198,6 +200,8 @@ class EndpointSpec(Spec):
     @property
     def registry(self) -> str:
         """Registry host of the image, `docker.io` where it names none."""
+        if self.code is not None:
+            return registry_of(self.code.repository)
         return registry_of(self.image or WIRED_IMAGE)
 
 
@@ -211,6 +215,7 @@ def sections() -> dict[str, frozenset[str]]:
     """Field names of each section by its path, for `did you mean`."""
     found: dict[str, frozenset[str]] = {"": frozenset(EndpointSpec.model_fields) - {"template_ref", "name"}}
     parts: dict[str, Any] = {
+        "code": CodeSpec,
         "hardware": HardwareSpec,
         "scaling": ScalingSpec,
         "registry_credentials": RegistryCredentialsSpec,

@@ -46,6 +46,8 @@ def _normalised(args: Mapping[str, Any]) -> dict[str, Any]:
     raw = {key: copy.deepcopy(value) for key, value in args.items() if value is not None}
     if isinstance(raw.get("hardware"), str):
         raw["hardware"] = {"preset": raw["hardware"]}
+    if isinstance(raw.get("code"), str):
+        raw["code"] = {"path": raw["code"]}
     raw.pop("template_ref", None)
     raw.pop("name", None)
     for field in ("command", "args", "tokens", "contract", "writable_paths"):

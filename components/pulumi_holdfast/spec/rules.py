@@ -14,6 +14,7 @@ from holdfast_contract import names
 from holdfast_contract.document import Visibility
 from holdfast_contract.secretlike import looks_secret
 from holdfast_contract.tokens import parse_declared
+from pulumi_holdfast.spec.code import problems_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec, hardware_table
 from pulumi_holdfast.spec.problems import Problem, nearest, problem
@@ -37,7 +38,7 @@ class Rule:
 def _one_source(spec: EndpointSpec) -> Iterator[Problem]:
     given = {
         field: value
-        for field, value in (("image", spec.image), ("code", spec.code))
+        for field, value in (("image", spec.image), ("code", spec.code and spec.code.path))
         if value is not None and not (field == "image" and spec.template_ref)
     }
     if spec.template is not None:
@@ -56,14 +57,9 @@ def _one_source(spec: EndpointSpec) -> Iterator[Problem]:
         )
 
 
-def _code_is_built(spec: EndpointSpec) -> Iterator[Problem]:
+def _code_is_servable(spec: EndpointSpec) -> Iterator[Problem]:
     if spec.code is not None and spec.image is None and spec.template is None:
-        yield problem(
-            "code",
-            spec.code,
-            "source that is not built yet",
-            "build it with `holdfast build` and declare the image that it prints",
-        )
+        yield from problems_of(spec.code, spec.scaling.concurrency)
 
 
 def _min_below_max(spec: EndpointSpec) -> Iterator[Problem]:
@@ -260,7 +256,7 @@ def _children_known(spec: EndpointSpec) -> Iterator[Problem]:
 
 RULES: Final = (
     Rule(("image", "code", "template"), _one_source),
-    Rule(("image", "code", "template"), _code_is_built),
+    Rule(("image", "code", "template"), _code_is_servable),
     Rule(("scaling.min_replicas", "scaling.max_replicas"), _min_below_max),
     Rule(("scaling.startup_budget_s", "scaling.max_request_s", "scaling.min_replicas"), _wakes_in_time),
     Rule(("scaling.max_replicas", "scaling.concurrency"), _queue_fits_concurrency),

@@ -37,7 +37,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "image is missing, and so are code and template: declare exactly one of image, code, template",
     ),
     (
-        {"code": "./chat"},
+        {"code": {"path": "./chat", "repository": "ghcr.io/acme/chat"}},
         f'image is "{IMAGE}", beside code: declare exactly one of image, code, template',
     ),
     (
@@ -46,8 +46,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"image": None, "code": "./chat"},
-        'code is "./chat", source that is not built yet: build it with `holdfast build` and declare the image that '
-        "it prints",
+        "code.repository is missing, required: declare it",
     ),
     ({"image": None, "template": "ocrr"}, 'template is "ocrr", not in the catalogue: did you mean ocr?'),
     (
