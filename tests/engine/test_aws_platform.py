@@ -10,6 +10,13 @@ import pytest
 from aws_args import aws_args
 
 PROGRAM = Path(__file__).parent / "programs" / "aws_platform.py"
+POOLS = {
+    "l4": {"kind": "managed", "instance_types": ["g6.xlarge", "g5.xlarge"]},
+    "many": {"kind": "karpenter", "instance_types": ["g6.xlarge"], "ami_alias": "al2023@v20251120"},
+    "auto": {"kind": "auto", "instance_types": ["g6e.xlarge"], "warm_spare": 1},
+}
+RECORDS = "holdfast-stand-in-records"
+"""Where the stand-in writes down what it cannot do."""
 pytestmark = pytest.mark.timeout(500)
 
 
@@ -48,7 +55,8 @@ def leftovers(aws: Any) -> dict[str, Any]:
         "load balancers": aws.client("elbv2").describe_load_balancers()["LoadBalancers"],
         "target groups": aws.client("elbv2").describe_target_groups()["TargetGroups"],
         "certificates": aws.client("acm").list_certificates()["CertificateSummaryList"],
-        "buckets": aws.client("s3").list_buckets()["Buckets"],
+        "buckets": [one for one in aws.client("s3").list_buckets()["Buckets"] if one["Name"] != RECORDS],
+        "recorded only": aws.client("s3").list_objects_v2(Bucket=RECORDS).get("Contents", []),
         "log groups": aws.client("logs").describe_log_groups()["logGroups"],
         "roles": [
             one for one in aws.client("iam").list_roles()["Roles"] if one["RoleName"].startswith("gpu-")
@@ -64,15 +72,7 @@ def leftovers(aws: Any) -> dict[str, Any]:
 
 
 def test_a_platform_comes_up_stays_and_leaves_nothing(platform: Any, aws: Any) -> None:
-    declare(
-        platform,
-        aws,
-        pools={
-            "l4": {"kind": "managed", "instance_types": ["g6.xlarge", "g5.xlarge"]},
-            "many": {"kind": "karpenter", "instance_types": ["g6.xlarge"], "ami_alias": "al2023@v20251120"},
-            "auto": {"kind": "auto", "instance_types": ["g6e.xlarge"], "warm_spare": 1},
-        },
-    )
+    declare(platform, aws, pools=POOLS)
     assert set(platform.steps().values()) == {"create"}
     platform.run("up", "--yes", "--skip-preview", timeout_s=300)
     outputs = platform.outputs()
@@ -87,10 +87,8 @@ def test_a_platform_comes_up_stays_and_leaves_nothing(platform: Any, aws: Any) -
     assert tags["k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu"] == "1"
     platform.expect_no_changes()
 
-    declare(platform, aws, ingress={"max_request_s": 1800})
-    steps = platform.steps()
-    assert steps["gpu-balancer"] == "update"
-    assert not {step for step in steps.values() if "replace" in step}
+    declare(platform, aws, pools=POOLS, ingress={"max_request_s": 1800})
+    assert platform.steps() == {"gpu-balancer": "update"}
 
     platform.run("destroy", "--yes", "--skip-preview", timeout_s=300)
     keys = aws.client("kms")

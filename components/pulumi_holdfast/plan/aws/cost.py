@@ -9,7 +9,7 @@ from typing import Any, Final
 from pulumi_holdfast.plan.aws.network import nat_zones
 from pulumi_holdfast.plan.cost import HOURS_PER_MONTH
 from pulumi_holdfast.spec.aws import AwsSpec, IngressKind
-from pulumi_holdfast.spec.aws_pools import CapacityKind, PoolKind
+from pulumi_holdfast.spec.aws_pools import AutoPool, CapacityKind
 from pulumi_holdfast.spec.hardware import HardwareTable
 
 PRICES_FROM: Final = "2026-07-20"
@@ -59,7 +59,7 @@ def at_rest(spec: AwsSpec, table: HardwareTable) -> tuple[Line, ...]:
         lines.append(_hourly("load balancer", 1, "and what it carries"))
     for name, pool in spec.pools.items():
         if pool.warm_spare:
-            share = 1 + (AUTO_MODE_SHARE if pool.kind == PoolKind.AUTO else 0)
+            share = 1 + (AUTO_MODE_SHARE if isinstance(pool, AutoPool) else 0)
             lines.append(
                 _machines(
                     f"warm spare of {name}",

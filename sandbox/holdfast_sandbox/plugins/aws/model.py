@@ -129,6 +129,8 @@ class Row:
     """Properties that hold JSON text, compared by meaning."""
     secrets: frozenset[str] = frozenset()
     """Properties that are secret whatever the inputs are."""
+    adds: frozenset[str] = frozenset()
+    """Properties whose outputs have fields that nobody declares."""
     unsure: frozenset[str] = frozenset()
     """Outputs that any update may change."""
     recorded: bool = False

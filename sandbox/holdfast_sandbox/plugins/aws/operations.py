@@ -63,7 +63,7 @@ def read(
     now = _outputs(row, found, values)
     for name, value in list(now.items()):
         if name in known and _still(known[name], value, name in row.json):
-            now[name] = known[name]
+            now[name] = {**value, **known[name]} if name in row.adds else known[name]
     if row.tags:
         present = _read_tags(row, client, Values({**known, **now}, identity, session), found)
         now["tagsAll"] = present
@@ -126,6 +126,8 @@ def inputs_from(row: Row, properties: Mapping[str, Any], old_inputs: Mapping[str
     """The inputs that would declare what was read: those that were declared, or all where nothing was (import)."""
     if old_inputs:
         kept = {name: properties.get(name, value) for name, value in old_inputs.items()}
+        declared = {name for name in row.adds & kept.keys() if covers(old_inputs[name], kept[name])}
+        kept |= {name: old_inputs[name] for name in declared}
         return {name: value for name, value in kept.items() if value is not None}
     settable = {name for update in row.updates for name in update.properties}
     settable |= {

@@ -196,6 +196,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             kept = {name: value for name, value in state.plain.items() if name not in row.unsure}
             made = dict.fromkeys(row.unsure, UNKNOWN) | kept | new.plain
+            made |= {name: {**kept[name], **made[name]} for name in row.adds & kept.keys()}
             made.pop(DEFAULTS, None)
             return provider_pb2.UpdateResponse(properties=encode(made, _secret(row, new)))
         self._warn_about_unmodelled(row, request.urn, new.plain)

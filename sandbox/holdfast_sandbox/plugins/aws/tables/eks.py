@@ -38,6 +38,19 @@ def _vpc(values: Values) -> dict[str, Any]:
     return {name: given[name] for name in _VPC_FIELDS if given.get(name) is not None}
 
 
+def _found_vpc(found: Any, values: Values) -> dict[str, Any]:
+    """EKS makes a security group for the cluster and its nodes; the stand-in takes the network's own for it."""
+    config = dict(found["resourcesVpcConfig"])
+    if not config.get("clusterSecurityGroupId") and config.get("subnetIds"):
+        ec2 = values.session.client("ec2", values.get("region"))
+        network = ec2.describe_subnets(SubnetIds=config["subnetIds"][:1])["Subnets"][0]["VpcId"]
+        own = [{"Name": "vpc-id", "Values": [network]}, {"Name": "group-name", "Values": ["default"]}]
+        config["clusterSecurityGroupId"] = ec2.describe_security_groups(Filters=own)["SecurityGroups"][0][
+            "GroupId"
+        ]
+    return config
+
+
 def _logging(values: Values) -> dict[str, Any] | None:
     types = values.get("enabledClusterLogTypes")
     return {"clusterLogging": [{"types": types, "enabled": True}]} if types else None
@@ -102,7 +115,7 @@ CLUSTER: Final = Row(
         "createdAt": "createdAt",
         "roleArn": "roleArn",
         "certificateAuthority": lambda found, _values: {"data": found["certificateAuthority"]["data"]},
-        "vpcConfig": "resourcesVpcConfig",
+        "vpcConfig": _found_vpc,
         "identities": lambda found, _values: [
             {"oidcs": [{"issuer": found.get("identity", {}).get("oidc", {}).get("issuer", "")}]}
         ],
@@ -120,6 +133,7 @@ CLUSTER: Final = Row(
     ),
     delete=Call("delete_cluster", {"name": "@id"}),
     tags=_EKS_TAGS,
+    adds=frozenset({"vpcConfig"}),
     inputs=("kubernetesNetworkConfig", "encryptionConfig", "bootstrapSelfManagedAddons"),
     # Kept as declared: the stand-in has no Auto Mode, access modes or upgrade policies that could act on them.
     local=frozenset(
