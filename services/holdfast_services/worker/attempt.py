@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -22,15 +22,14 @@ from holdfast_services.worker.core.decisions import End, GiveBack, Run, after_fa
 from holdfast_services.worker.model import BadAnswer, Model, ModelUnreachable
 from holdfast_services.worker.outcome import Book, Sink
 from holdfast_services.worker.puller import Delivery
-from holdfast_services.worker.reply import Receipt, Reply, ReplySession
+from holdfast_services.worker.reply import Pace, Receipt, Reply, ReplySession
 
 __all__ = ["Attempt", "Means"]
 
 _log = Log("attempt")
-_EARLY_REPLY_S: Final = 0.05
-"""A model that takes longer has its connection to the gateway opened meanwhile; a quicker one saves a write."""
 _WHOLE_BYTES: Final = 64 * 1024
 """Answers up to this size that are there at once go in one piece."""
+_WHOLE_WITHIN_S: Final = 0.05
 _FAULTS: Final = (aiohttp.ClientError, OSError)
 
 
@@ -44,6 +43,7 @@ class Means:
     bodies: BodyStore
     replica: str
     max_request_s: float
+    pace: Pace = field(default_factory=Pace)
 
 
 class Attempt:
@@ -144,11 +144,13 @@ class Attempt:
         except ValueError as error:
             answer.close()
             raise BadAnswer(str(error)) from error
+        model_s = time.time() - self._claimed_at
+        self._means.pace.observe(model_s)
         self._head = AnswerHead(
             attempt=self.delivery.deliveries,
             replica=self._means.replica,
             queue_s=max(0.0, self._claimed_at - self.message.accepted_at),
-            model_s=time.time() - self._claimed_at,
+            model_s=model_s,
             status=answer.status,
             headers=pairs,
             length=answer.content_length if self.message.method != "HEAD" else None,
@@ -173,7 +175,11 @@ class Attempt:
         try:
             async with asyncio.timeout(within_s) as scope:
                 if message.reply_url is not None:
-                    opening = loop.call_later(_EARLY_REPLY_S, self._open_reply, scope)
+                    open_after_s = self._means.pace.open_after_s
+                    if open_after_s:
+                        opening = loop.call_later(open_after_s, self._open_reply, scope)
+                    else:
+                        self._open_reply(scope)
                 return await self._means.model.call(message, self.delivery.body, self.delivery.deliveries)
         except TimeoutError:
             if self._refused is None:
@@ -261,7 +267,7 @@ class Attempt:
             return None
         if not answer.content.is_eof():
             try:
-                async with asyncio.timeout(_EARLY_REPLY_S):
+                async with asyncio.timeout(_WHOLE_WITHIN_S):
                     await answer.content.wait_eof()
             except TimeoutError:
                 return None

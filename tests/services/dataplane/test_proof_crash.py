@@ -54,6 +54,34 @@ async def test_a_worker_killed_in_mid_stream_is_a_visible_error_and_nothing_runs
     assert other.begun() == []
 
 
+@pytest.mark.parametrize("usual_ms", [None, 30])
+async def test_a_request_of_a_killed_worker_is_answered_by_another_within_two_seconds(
+    plane: Plane, figures: Callable[[str], None], usual_ms: int | None
+) -> None:
+    """Killed as soon as the model has begun: also then the gateway has seen who worked on it, and needs not wait
+    for the acknowledgement's 15 seconds. `usual_ms`: what the model took before; None: it has answered nobody."""
+    plane.document()
+    gateway = await plane.gateway()
+    replica = await plane.replica()
+    warm = 10 if usual_ms else 0
+    for _ in range(warm):
+        assert (await ask(plane, gateway, **{"x-delay-ms": str(usual_ms)}))[0] == 200
+    asked = asyncio.create_task(ask(plane, gateway, **{"x-delay-ms": "200"}))
+    await replica.until_begun(warm + 1)
+    replica.worker.kill()
+    killed_at = time.monotonic()
+    replica.model.kill()
+    other = await plane.replica()
+    ready_at = time.monotonic()
+    status, headers, _ = await asked
+    assert (status, headers["x-attempt"], headers["x-replica"]) == (200, "2", other.name)
+    assert time.monotonic() - ready_at < 2.0
+    figures(
+        f"usually {usual_ms} ms: answered {time.monotonic() - killed_at:.2f} s after the kill, "
+        f"{time.monotonic() - ready_at:.2f} s after another replica was ready"
+    )
+
+
 async def test_a_worker_killed_between_result_and_acknowledgement_gives_one_result(plane: Plane) -> None:
     """The acknowledgement cannot get through because the broker is down; the worker dies waiting for it. What
     comes back to the next worker has ended already, and is only acknowledged."""
