@@ -151,3 +151,6 @@ export const events = (name, signal) => about(name, "events", signal).then((foun
 
 /** The last lines of its replicas: {container, replicas: [{replica, text}]}. Only with a token. */
 export const logs = (name, signal) => about(name, "logs?tail=100", signal);
+
+/** The price table that the component library works with. */
+export const prices = () => json("/page/prices.json");

@@ -1,6 +1,7 @@
 // The new-endpoint form: writes the Python to paste, and tells what is wrong in the component library's words.
 import * as api from "./api.js";
 import { copyButton, fill, h, uid } from "./dom.js";
+import { cost, dollars, quantity } from "./cost.js";
 import { declaration } from "./declare.js";
 import { DEFAULTS, PRESETS, problems, SCALING } from "./rules.js";
 
@@ -45,6 +46,8 @@ export async function createView(wanted) {
     h("div", { class: "pair" }, input("port", "Port", "Where the container listens; 8000 unless given.", port), input("health_check_path", "Health check", "200 once the model is ready; /healthcheck unless given.", health)));
   const scaling = (fields) => h("div", { class: "pair" }, fields.map((field) => input(`scaling.${field}`, LABELS[field], HINTS[field], numbers[field])));
   const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Python code" });
+  const prices = await api.prices().catch(() => null);
+  const costs = h("p", { role: "status", class: "cost" });
   const verdict = h("div", { class: "notice", id: uid("verdict") });
   const more = h("details", {}, h("summary", {}, "More limits"), scaling(["max_queue", "startup_budget_s", "max_request_s"]));
 
@@ -104,6 +107,17 @@ export async function createView(wanted) {
       ? h("p", {}, "Paste it into ", h("code", {}, "declare(platform)"), " in ", h("code", {}, "stacks/endpoints.py"), ", then ", h("code", {}, "pulumi preview"), " shows what it costs and changes.")
       : [h("p", {}, found.length === 1 ? "One thing to correct before it would be accepted:" : `${found.length} things to correct before it would be accepted:`), h("ul", {}, found.map((one) => h("li", {}, one.text)))]);
     code.textContent = declaration(name.value.trim(), args);
+    tellCost(args);
+  }
+
+  /** Floor and ceiling as the library would work them out; a preview adds what changes. */
+  function tellCost(args) {
+    const of = (field) => args.scaling?.[field] ?? inherited(field);
+    const scaled = { min_replicas: of("min_replicas"), max_replicas: of("max_replicas") };
+    const asked = hardware.value ? { preset: hardware.value } : { preset: template?.hardware, cpu: quantity(template?.resources?.cpu), memory_mib: quantity(template?.resources?.memory) };
+    const found = Object.values(scaled).every((value) => Number.isInteger(value) && value >= 0) ? cost(prices, asked, scaled) : null;
+    costs.textContent = !found ? "No cost is known for this: choose hardware with a price."
+      : `Costs at least ${dollars(found.floor)} and at most ${dollars(found.ceiling)} a month: ${found.machine} at ${dollars(found.hour)} an hour${found.packed > 1 ? `, shared by up to ${found.packed} replicas` : ""} (${prices.region}, list prices of ${prices.generated}, machines only).`;
   }
 
   await follow();
@@ -112,8 +126,7 @@ export async function createView(wanted) {
     element: h("div", {}, h("p", { class: "crumb" }, h("a", { href: "#/" }, "Endpoints")), h("h1", { tabindex: "-1" }, "New endpoint"),
       h("p", {}, "Endpoints are declared in code and reviewed as diffs. This form writes that code; it changes nothing by itself."),
       h("div", { class: "columns" }, form, h("section", { class: "sticky", "aria-labelledby": "python-title" },
-        h("div", { class: "row apart" }, h("h2", { id: "python-title" }, "Python"), copyButton(() => code.textContent)), code, verdict,
-        h("p", { class: "hint" }, "This gateway serves no prices: floor, ceiling and change in cost are in the preview.")))),
+        h("div", { class: "row apart" }, h("h2", { id: "python-title" }, "Python"), copyButton(() => code.textContent)), code, verdict, costs))),
     stop() {},
   };
 }

@@ -50,7 +50,7 @@ function operation(path, method, one, shared, root) {
   const parameters = [...(shared ?? []), ...(one.parameters ?? [])].map((part) => resolved(part, root));
   const body = resolved(one.requestBody, root);
   return h("details", { class: "operation", id: `${method}-${anchor(path)}` },
-    h("summary", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), " ", h("code", {}, path), h("span", { class: "hint" }, ` ${one.summary ?? ""}`)),
+    h("summary", {}, h("span", { class: `method ${method}` }, method.toUpperCase()), " ", h("code", {}, path), h("span", { class: "hint" }, " ", prose(one.summary))),
     one.description ? h("p", {}, prose(one.description)) : null,
     parameters.length ? table(["Parameter", "In", "What"], parameters.map((part) => h("tr", {}, h("td", {}, h("code", {}, part.name), part.required ? " *" : ""), h("td", {}, part.in), h("td", {}, prose(part.description), part.description ? ". " : "", words(part.schema, root))))) : null,
     body.content ? h("p", {}, h("strong", {}, "Body: "), bodyWords(body.content, root)) : null,

@@ -1,7 +1,9 @@
 // One endpoint: how it does, and trying it.
 import * as api from "./api.js";
 import { copyButton, fill, h } from "./dom.js";
+import { routes } from "./interface.js";
 import { markdown } from "./markdown.js";
+import { observed } from "./observe.js";
 import { chips, statusPanel } from "./status.js";
 import { tryIt } from "./tryit.js";
 import { problemNotice, watch } from "./watch.js";
@@ -12,12 +14,16 @@ export async function endpointView(name) {
   const status = statusPanel();
   status.show(first);
   const trouble = h("div");
-  const form = tryIt(first, template, (seen) => status.show(seen));
+  // A model at work on something else tells nothing before it is done: the page does not wait for that.
+  const told = template?.input_schema ? null : await Promise.race([api.containerInterface(name).catch(() => null), new Promise((late) => setTimeout(() => late(null), 2000))]);
+  const form = tryIt(first, template?.input_schema ? [template] : routes(told), (seen) => status.show(seen));
+  const seen = observed(name);
   const url = new URL(first.url || `/e/${name}`, location.origin).href;
   const end = watch(async () => {
     try {
       status.show(await api.endpoint(name));
       fill(trouble);
+      await seen.look();
     } catch (error) {
       if (!trouble.childElementCount) fill(trouble, problemNotice(error));
     }
@@ -29,7 +35,8 @@ export async function endpointView(name) {
       h("h1", { tabindex: "-1" }, name), chips(first),
       first.description ? h("p", {}, first.description) : null,
       h("p", { class: "row" }, h("code", { class: "url" }, url), copyButton(() => url, "Copy URL")),
-      trouble, status.element, form.element,
+      trouble, status.element, form.element, seen.element,
+      told || template ? h("p", {}, h("a", { href: `/docs?endpoint=${encodeURIComponent(name)}` }, "The container's own interface")) : null,
       template?.model_card ? h("details", { class: "model-card" }, h("summary", {}, "Model card"), markdown(template.model_card, 2)) : null),
     stop() { end(); form.stop(); },
   };

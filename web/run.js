@@ -10,7 +10,7 @@ const LOOK_MS = 1000; // how often the endpoint is looked at while a request is 
  * A runner with its own place on the page: {element, run(call), busy()}. `call` as in snippets.js, plus `payload` (what
  * is sent) and `picture`. `onstatus(endpoint)`: what was seen of the endpoint meanwhile.
  */
-export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy = () => {} } = {}) {
+export function runner(name, { outputSchema = () => null, onstatus = () => {}, onbusy = () => {} } = {}) {
   const state = h("p", { class: "state" });
   const clock = h("span", { class: "clock", "aria-hidden": "true" });
   const cancel = h("button", { type: "button", class: "quiet", hidden: true }, "Cancel");
@@ -61,7 +61,8 @@ export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy 
 
   function request(call, abort, headers = {}) {
     const sent = { ...authorization(name), ...headers };
-    if (call.body !== null && call.contentType) sent["content-type"] = call.contentType;
+    // A form's type has a boundary that only the browser knows.
+    if (call.body !== null && call.contentType && !(call.payload instanceof FormData)) sent["content-type"] = call.contentType;
     return fetch(call.path, { method: call.method, headers: sent, body: call.body === null ? undefined : call.payload, signal: abort.signal, cache: "no-store" });
   }
 
@@ -111,7 +112,7 @@ export function runner(name, { outputSchema = null, onstatus = () => {}, onbusy 
     const first = (performance.now() - began) / 1000;
     if (!response.ok) throw Problem.of(response.status, response.statusText, await response.text(), response.headers);
     tell("The answer is coming in.", "receiving");
-    const view = answerView(output, type, { schema: outputSchema, picture: call.picture });
+    const view = answerView(output, type, { schema: outputSchema(), picture: call.picture });
     const reader = response.body?.getReader();
     for (let part = await reader?.read(); part && !part.done; part = await reader.read()) view.add(part.value);
     const size = view.end();

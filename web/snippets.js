@@ -28,6 +28,15 @@ function marked(call) {
 }
 
 const bodyFile = (call) => (call.files ?? []).find(([path]) => !path.length)?.[1] ?? null;
+/** The parts of a form: [{name, file} or {name, text}]; null where the body is none. */
+function formParts(call) {
+  if (call.contentType !== "multipart/form-data") return null;
+  return Object.entries(call.body ?? {}).filter(([, value]) => value !== null && value !== undefined).map(([name, value]) => {
+    const file = (call.files ?? []).find(([path]) => path.length === 1 && path[0] === name)?.[1];
+    return file ? { name, file } : { name, text: typeof value === "object" ? JSON.stringify(value) : String(value) };
+  });
+}
+
 const isJson = (call) => /[/+]json\b/.test(call.contentType ?? "");
 const shell = (text) => `'${String(text).replaceAll("'", `'\\''`)}'`;
 
@@ -35,11 +44,14 @@ function curl(call) {
   const lines = [`curl -sS${call.mode === "stream" ? "N" : ""} ${shell(call.url)}`];
   if (call.method !== "POST" || call.body === null) lines.push(`  -X ${call.method}`);
   if (call.private) lines.push('  -H "Authorization: Bearer $HOLDFAST_TOKEN"');
-  if (call.body !== null && call.contentType) lines.push(`  -H ${shell(`content-type: ${call.contentType}`)}`);
+  const parts = formParts(call);
+  if (call.body !== null && call.contentType && !parts) lines.push(`  -H ${shell(`content-type: ${call.contentType}`)}`);
   if (call.mode === "background") lines.push("  -H 'prefer: respond-async'");
   const [value, files] = marked(call);
   let before = "";
-  if (bodyFile(call)) lines.push(`  --data-binary @${shell(bodyFile(call).name)}`);
+  if (parts) {
+    for (const part of parts) lines.push(part.file ? `  -F ${shell(`${part.name}=@"${part.file.name.replaceAll(/["\\]/g, "\\$&")}";type=${part.file.type}`)}` : `  --form-string ${shell(`${part.name}=${part.text}`)}`);
+  } else if (bodyFile(call)) lines.push(`  --data-binary @${shell(bodyFile(call).name)}`);
   else if (files.length) {
     // printf builds the body: a command line is too short for a file.
     const format = JSON.stringify(value).replaceAll("\\", "\\\\").replaceAll("%", "%%").replaceAll("'", `'\\''`)
@@ -90,11 +102,17 @@ function python(call) {
   const [value, files] = marked(call);
   const file = bodyFile(call);
   const args = [pyText(call.name)];
-  if (file) args.push(`holdfast_client.${KINDS[file.type.split("/")[0]] ?? "file"}(${pyText(file.name)})`);
+  const parts = formParts(call);
+  if (parts) {
+    const texts = Object.fromEntries(parts.filter((part) => !part.file).map((part) => [part.name, part.text]));
+    if (Object.keys(texts).length) args.push(pythonValue(texts));
+    const given = parts.filter((part) => part.file).map((part) => `${pyText(part.name)}: holdfast_client.${KINDS[part.file.type.split("/")[0]] ?? "file"}(${pyText(part.file.name)})`);
+    if (given.length) args.push(`files={${given.join(", ")}}`);
+  } else if (file) args.push(`holdfast_client.${KINDS[file.type.split("/")[0]] ?? "file"}(${pyText(file.name)})`);
   else if (call.body !== null) args.push(isJson(call) ? pythonValue(value, files) : `${pyText(call.body)}.encode()`);
   if (call.route !== "/") args.push(`route=${pyText(call.route)}`);
   if (call.method !== "POST") args.push(`method=${pyText(call.method)}`);
-  if (call.body !== null && !isJson(call) && !file && call.contentType) args.push(`headers={"content-type": ${pyText(call.contentType)}}`);
+  if (call.body !== null && !isJson(call) && !file && !parts && call.contentType) args.push(`headers={"content-type": ${pyText(call.contentType)}}`);
   const head = `import holdfast_client\n\nclient = holdfast_client.Client(${pyText(call.base)})${call.private ? "  # token: HOLDFAST_TOKEN" : ""}\n`;
   const given = args.join(", ");
   if (call.mode === "stream") return `${head}with client.stream(${given}) as stream:\n    for part in stream.iter_bytes():\n        print(part.decode(errors="replace"), end="", flush=True)`;
@@ -108,19 +126,29 @@ function javascript(call) {
   const text = JSON.stringify(value, null, 2).replaceAll(/"\\u0000(\d+)\\u0000"/g, (_, index) =>
     files[index].uri ? `await file(${JSON.stringify(files[index].name)}, ${JSON.stringify(files[index].type)})` : `await file(${JSON.stringify(files[index].name)})`);
   const lines = [];
-  if (files.length || file) lines.push('import { readFile } from "node:fs/promises";');
-  if (files.length) {
+  if ((files.length || file) && !formParts(call)) lines.push('import { readFile } from "node:fs/promises";');
+  if (files.length && !formParts(call)) {
     lines.push("const file = async (name, type) => {",
       '  const text = (await readFile(name)).toString("base64");',
       "  return type ? `data:${type};base64,${text}` : text;", "};");
   }
+  const parts = formParts(call);
+  if (parts) {
+    if (parts.some((part) => part.file)) lines.push('import { readFile } from "node:fs/promises";');
+    lines.push("const form = new FormData();");
+    for (const part of parts) {
+      lines.push(part.file ? `form.append(${JSON.stringify(part.name)}, new Blob([await readFile(${JSON.stringify(part.file.name)})], { type: ${JSON.stringify(part.file.type)} }), ${JSON.stringify(part.file.name)});`
+        : `form.append(${JSON.stringify(part.name)}, ${JSON.stringify(part.text)});`);
+    }
+  }
   const headers = [];
   if (call.private) headers.push("    authorization: `Bearer ${process.env.HOLDFAST_TOKEN}`,");
-  if (call.body !== null && call.contentType) headers.push(`    "content-type": ${JSON.stringify(call.contentType)},`);
+  if (call.body !== null && call.contentType && !parts) headers.push(`    "content-type": ${JSON.stringify(call.contentType)},`);
   if (call.mode === "background") headers.push('    prefer: "respond-async",');
   lines.push(`const response = await fetch(${JSON.stringify(call.url)}, {`, `  method: ${JSON.stringify(call.method)},`);
   if (headers.length) lines.push("  headers: {", ...headers, "  },");
-  if (file) lines.push(`  body: await readFile(${JSON.stringify(file.name)}),`);
+  if (parts) lines.push("  body: form,");
+  else if (file) lines.push(`  body: await readFile(${JSON.stringify(file.name)}),`);
   else if (call.body !== null) lines.push(isJson(call) ? `  body: JSON.stringify(${text.replaceAll("\n", "\n  ")}),` : `  body: ${JSON.stringify(call.body)},`);
   lines.push("});", "if (!response.ok) throw new Error(`${response.status} ${await response.text()}`);");
   if (call.mode === "stream") lines.push("const decoder = new TextDecoder();", "for await (const part of response.body) process.stdout.write(decoder.decode(part, { stream: true }));");

@@ -1,11 +1,19 @@
 // How an endpoint does: a panel that is filled again with every look, without moving what people work in.
 import { fill, h } from "./dom.js";
+import { dollars } from "./cost.js";
 import { ago, coldStart, replicas, seconds } from "./words.js";
 
 export const chips = (endpoint) => h("span", { class: "chips" },
   h("span", { class: `chip ${endpoint.visibility}` }, endpoint.visibility),
   endpoint.state === "paused" ? h("span", { class: "chip paused" }, "paused") : null,
-  endpoint.template ? h("span", { class: "chip" }, `${endpoint.template.name} ${endpoint.template.version}`) : null);
+  endpoint.template ? h("span", { class: "chip" }, `${endpoint.template.name} ${endpoint.template.version}`) : null,
+  endpoint.rate_limit ? h("span", { class: "chip" }, limit(endpoint.rate_limit)) : null);
+
+/** A rate limit in words: "15 an hour". */
+function limit({ requests, window_s: seconds }) {
+  const known = { 1: "a second", 60: "a minute", 3600: "an hour", 86400: "a day" };
+  return `${requests} ${known[seconds] ?? `in ${seconds} s`}`;
+}
 
 /** One mark per replica: starting, ready, busy, and the free places up to the maximum. The words are beside it. */
 export function marks(endpoint) {
@@ -36,6 +44,9 @@ export function statusPanel() {
         const causes = Object.entries(endpoint.errors).filter(([, count]) => count > 0);
         rows.push(["Errors", causes.length ? causes.map(([cause, count]) => `${count} ${cause}`).join(", ") : "none"]);
       }
+      const price = endpoint.cost;
+      if (price) rows.push(["Cost", h("span", { title: `${price.instance_type}, ${price.region}, list price of ${price.prices_from}; machines only` },
+        `${dollars(price.usd_per_hour_now)} an hour now, ${dollars(price.usd_this_month)} this month`)]);
       fill(element,
         endpoint.failure ? h("div", { class: "notice bad" }, h("p", {}, h("strong", {}, "No replica can start. "), endpoint.failure)) : null,
         h("dl", {}, rows.map(([label, value]) => h("div", label === "Replicas" ? { class: "wide" } : {}, h("dt", {}, label), h("dd", {}, value)))),

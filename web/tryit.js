@@ -7,18 +7,21 @@ import { runner } from "./run.js";
 import { problems as problemsOf } from "./schema.js";
 import { snippets } from "./snippets.js";
 
-/** `endpoint` as the gateway describes it, `template` in full or null. `onstatus`: what was seen while waiting. */
-export function tryIt(endpoint, template, onstatus) {
-  const schema = template?.input_schema ?? null;
-  const input = schema ? fromSchema(template, refresh) : plainRequest(refresh);
-  const runs = runner(endpoint.name, { outputSchema: template?.output_schema ?? null, onstatus, onbusy });
+/**
+ * `endpoint` as the gateway describes it; `routes`: its template, or what its container tells of its routes, or none.
+ * `onstatus`: what was seen while waiting.
+ */
+export function tryIt(endpoint, routes, onstatus) {
+  const [first] = routes;
+  const input = first ? fromRoutes(routes, refresh) : plainRequest(refresh);
+  const runs = runner(endpoint.name, { outputSchema: () => input.route?.()?.output_schema ?? null, onstatus, onbusy });
   const mode = modes(refresh);
   const code = codeView();
   const summary = h("div", { class: "notice bad", tabindex: "-1", hidden: true });
   const send = h("button", { type: "submit", class: "primary" }, "Send");
   const form = h("form", { novalidate: true, "aria-label": "Request" }, summary, input.element, mode.element, h("div", { class: "row" }, send));
   const element = h("div", { class: "columns" },
-    h("section", { "aria-labelledby": "try-title" }, h("h2", { id: "try-title" }, "Try it"), examples(template, input), form),
+    h("section", { "aria-labelledby": "try-title" }, h("h2", { id: "try-title" }, "Try it"), examples(first, input), form),
     h("div", {}, runs.element, h("section", { "aria-labelledby": "code-title" }, h("h2", { id: "code-title" }, "The same call as code"), code.element)));
 
   function call() {
@@ -50,22 +53,59 @@ export function tryIt(endpoint, template, onstatus) {
   return { element, stop: runs.stop };
 }
 
+/** The form of the chosen route; the choice is left out where there is one route. */
+function fromRoutes(routes, onchange) {
+  if (routes.length === 1) return fromSchema(routes[0], onchange);
+  const forms = new Map();
+  const place = h("div");
+  const choice = h("select", { id: uid("route"), onchange: choose }, routes.map((one, index) => h("option", { value: String(index) }, one.title)));
+  let current = null;
+  function choose() {
+    const index = Number(choice.value);
+    if (!forms.has(index)) forms.set(index, fromSchema(routes[index], onchange));
+    current = forms.get(index);
+    fill(place, current.element);
+    onchange();
+  }
+  const element = h("div", { class: "fields" }, h("div", { class: "field" }, h("label", { for: choice.id }, "Route"), choice), place);
+  forms.set(0, fromSchema(routes[0], onchange));
+  current = forms.get(0);
+  fill(place, current.element);
+  return { element, check: () => current.check(), read: () => current.read(), route: () => current.route() };
+}
+
 function fromSchema(template, onchange) {
   const schema = template.input_schema;
   const form = schemaForm(schema, onchange);
   return {
     element: form.element,
     form,
+    route: () => template,
     check: () => form.show(problemsOf(form.read(), schema)),
     read() {
       const body = form.read() ?? null;
       const files = form.files();
+      if (template.input_encoding === "multipart") {
+        return { method: "POST", route: template.input_path ?? "/", contentType: "multipart/form-data", body, files, payload: formData(body ?? {}, files), picture: null };
+      }
       const pictured = files.find(([, file]) => file.type.startsWith("image/"))?.[0];
       const picture = pictured ? pictured.reduce((value, part) => value?.[part], body) : null;
       return { method: "POST", route: template.input_path ?? "/", contentType: "application/json", body, files, payload: JSON.stringify(body),
         picture: typeof picture === "string" && picture.startsWith("data:") ? picture : null };
     },
   };
+}
+
+/** The body as a form: one part for each of its properties. */
+function formData(body, files) {
+  const found = new FormData();
+  for (const [name, value] of Object.entries(body)) {
+    const file = files.find(([path]) => path.length === 1 && path[0] === name)?.[1];
+    const data = file ? fromDataUri(value.startsWith("data:") ? value : `data:${file.type};base64,${value}`) : null;
+    if (data) found.append(name, data.blob, file.name);
+    else if (value !== null && value !== undefined) found.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return found;
 }
 
 /** Any request, for endpoints of which no schema is known. */
@@ -84,7 +124,7 @@ function plainRequest(onchange) {
   const json = () => { try { return JSON.parse(text.value); } catch { return undefined; } };
   return {
     element: h("div", { class: "fields" },
-      h("p", { class: "hint" }, "This endpoint tells no input schema, so the request is written by hand."),
+      h("p", { class: "hint" }, "This endpoint tells no input schema (its container has no OpenAPI document, or no replica has run yet), so the request is written by hand."),
       h("div", { class: "pair" }, h("div", { class: "field" }, h("label", { for: method.id }, "Method"), method), h("div", { class: "field grow" }, h("label", { for: route.id }, "Route"), route)),
       h("div", { class: "field" }, h("label", { for: type.id }, "Body type"), type), textField, fileField),
     check() {
@@ -155,9 +195,22 @@ async function use(example, form) {
   if (!response.ok) throw new Error(`${response.status}`);
   const type = example.headers?.["content-type"] ?? response.headers.get("content-type") ?? "";
   if (/json/.test(type)) { form.write(await response.json()); return; }
+  if (/^multipart\/form-data/.test(type)) { await useParts(await new Response(await response.arrayBuffer(), { headers: { "content-type": type } }).formData(), form); return; }
   const control = form.firstFile();
   if (!control) throw new Error("the form has no field for a file");
   const blob = new Blob([await response.arrayBuffer()], { type });
   form.write({});
   await control.take(blob, decodeURIComponent(example.body_url.split("/").pop()));
+}
+
+/** Fill in a form that was recorded as it is sent. */
+async function useParts(parts, form) {
+  const texts = {};
+  let file = null;
+  for (const [name, value] of parts) {
+    if (typeof value === "string") texts[name] = value;
+    else file = value;
+  }
+  form.write(texts);
+  if (file) await form.firstFile()?.take(file, file.name);
 }

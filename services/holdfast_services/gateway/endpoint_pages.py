@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -31,8 +32,10 @@ _NOTHING_FOR_S: Final = 60.0
 class EndpointPages:
     """The parts of an endpoint's description that are asked for one by one. The caller is authenticated already."""
 
-    def __init__(self, replicas: ReplicaView) -> None:
+    def __init__(self, replicas: ReplicaView, answered: Callable[[str], bool]) -> None:
+        """`answered`: whether an endpoint answered of late; counts where no cluster shows its replicas."""
         self._replicas = replicas
+        self._answered = answered
         self._told: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
         """By endpoint and image: another image may have another interface."""
         self._nothing: dict[tuple[str, str], float] = {}
@@ -78,7 +81,8 @@ class EndpointPages:
     ) -> dict[str, Any]:
         """Only a replica that is there is asked: nobody starts a GPU to read a description."""
         counts = self._replicas.counts(document.name)
-        if self.app is None or (counts is not None and not counts.ready):
+        there = self._answered(document.name) if counts is None else counts.ready > 0
+        if self.app is None or not there:
             raise Refusal(
                 problems.NOT_FOUND, f"endpoint {document.name} has told no interface yet: no replica is ready"
             )

@@ -53,7 +53,6 @@ class Pages:
         """`base_url`: as callers see it; empty: links are relative. `page`, `templates`: None: not served. `usage`:
         None: nobody counts what endpoints cost."""
         self._usage = usage
-        self.endpoint_pages = EndpointPages(parts.replicas)
         self._page = page
         self._templates = templates
         self._parts = parts
@@ -64,6 +63,7 @@ class Pages:
         self.cold_starts: dict[str, dict[str, float | None]] = {}
         """The phases of each endpoint's last cold start, seconds from acceptance."""
         self.recent = Recent()
+        self.endpoint_pages = EndpointPages(parts.replicas, self._answers)
 
     async def answer(self, path: str, scope: dict[str, Any], receive: Receive) -> Answer:
         """The answer of a page; a problem where there is none."""
@@ -144,6 +144,9 @@ class Pages:
         if part:
             raise Refusal(problems.NOT_FOUND, f"an endpoint's description has no part {part[:60]!r}")
         return json_answer(200, await self._describe(document))
+
+    def _answers(self, name: str) -> bool:
+        return self.recent.summary(name, self._parts.clock())["latency"] is not None
 
     def _opened(self, scope: dict[str, Any]) -> tuple[str, ...]:
         token = admission.bearer(header(scope, b"authorization"))

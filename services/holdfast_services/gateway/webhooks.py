@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from holdfast_contract.messages import RequestRecord
+from holdfast_services.bounded import BoundedConnector
 from holdfast_services.broker import Broker, BrokerError, WebhookJob
 from holdfast_services.documents import Snapshot
 from holdfast_services.gateway.core import webhook
@@ -23,7 +24,7 @@ from holdfast_services.gateway.submissions import describe
 from holdfast_services.logs import Log
 from holdfast_services.records import Records
 
-__all__ = ["Webhooks"]
+__all__ = ["PublicResolver", "Webhooks", "literal_refused"]
 
 _log = Log("webhooks")
 _TIMEOUT_S: Final = 15.0
@@ -39,7 +40,7 @@ class _Refused(OSError):
     """The host resolves to an address that webhooks must not reach."""
 
 
-class _PublicResolver(AbstractResolver):
+class PublicResolver(AbstractResolver):
     """Resolves, then refuses what is not public. The connection goes to the very addresses that were checked, so
     a name that changes in between (DNS rebinding) gains nothing."""
 
@@ -99,14 +100,15 @@ class Webhooks:
 
     async def run(self) -> None:
         """Deliver for ever."""
-        connector = aiohttp.TCPConnector(
-            resolver=_PublicResolver(self._allowed), use_dns_cache=False, force_close=True
+        connector = BoundedConnector(
+            resolver=PublicResolver(self._allowed), use_dns_cache=False, force_close=True
         )
         async with (
             aiohttp.ClientSession(
                 connector=connector,
                 timeout=aiohttp.ClientTimeout(total=_TIMEOUT_S),
                 cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
                 trust_env=False,
             ) as session,
             asyncio.TaskGroup() as tasks,
@@ -171,7 +173,7 @@ class Webhooks:
         self, session: aiohttp.ClientSession, job: WebhookJob, body: bytes, headers: dict[str, str]
     ) -> tuple[int | None, str | None]:
         try:
-            why = _literal_refused(job.url, self._allowed)
+            why = literal_refused(job.url, self._allowed)
             if why is not None:
                 raise _Refused(why)
             # A redirect could lead anywhere: it is a failure.
@@ -191,8 +193,9 @@ class Webhooks:
         return next((token.sha256 for token in document.tokens if token.id == record.token_id), None)
 
 
-def _literal_refused(url: str, allowed: Networks) -> str | None:
-    """aiohttp does not ask a resolver about addresses that are written as such."""
+def literal_refused(url: str, allowed: Networks) -> str | None:
+    """Why a URL with an address in it must not be asked; None: it may, or holds a name. aiohttp does not ask a
+    resolver about addresses that are written as such."""
     host = URL(url).host or ""
     try:
         return webhook.refused_address(host, allowed)

@@ -27,12 +27,25 @@ async def _get(plane: Plane, url: str, token: str | None = "") -> tuple[int, Any
         return answer.status, await answer.json(content_type=None)
 
 
+async def _called(plane: Plane, url: str) -> None:
+    """Outside of a cluster, only what answered is known to be there."""
+    async with plane.http.get(url, headers={"authorization": f"Bearer {plane.token}"}) as answer:
+        assert answer.status == 200
+        await answer.read()
+
+
 async def test_the_containers_own_interface_is_told_with_the_endpoints_address(plane: Plane) -> None:
     plane.document()
     gateway = await plane.gateway()
     url = f"{gateway.url}/v1/endpoints/demo/openapi.json"
     replica = await plane.replica(argv=(sys.executable, str(SUPPORT / "openai_standin.py")))
     assert (await _get(plane, url, None))[0] == 401
+    status, problem = await _get(plane, url)
+    assert (status, problem["detail"]) == (
+        404,
+        "endpoint demo has told no interface yet: no replica is ready",
+    ), "nobody starts a replica to read a description"
+    assert (await _get(plane, gateway.endpoint("demo", "/v1/models")))[0] == 200
     status, document = await _get(plane, url)
     assert status == 200
     assert "/v1/chat/completions" in document["paths"]
@@ -45,17 +58,19 @@ async def test_a_container_without_an_interface_is_not_asked_again_and_again(pla
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_SIZE="20")
+    await _called(plane, gateway.endpoint("demo"))
     for _ in range(3):
         status, problem = await _get(plane, f"{gateway.url}/v1/endpoints/demo/openapi.json")
         assert status == 404
         assert "has no OpenAPI document of at most 512 KiB at /openapi.json" in problem["detail"]
-    assert len(replica.begun()) == 1
+    assert [one["path"] for one in replica.begun()] == ["/", "/openapi.json"]
 
 
 async def test_an_interface_that_is_too_long_is_refused_without_keeping_it(plane: Plane) -> None:
     plane.document()
     gateway = await plane.gateway()
     await plane.replica(STANDIN_SIZE="3000000")
+    await _called(plane, gateway.endpoint("demo"))
     assert (await _get(plane, f"{gateway.url}/v1/endpoints/demo/openapi.json"))[0] == 404
     await plane.until_depth(0, 0)
 
