@@ -186,8 +186,23 @@ def test_a_new_broker_secret_rolls_the_system_and_is_one_visible_change(deployed
     deployed.shared.run("config", "set", "holdfast:brokerSecret", "--secret", f"{BROKER_SECRET}-rotated")
     steps = changes(deployed.shared)
     rolled = {name for name, step in steps.items() if step == "update"}
-    assert {"holdfast-nats", "holdfast-gateway", "holdfast-scaler", "holdfast-broker-worker"} <= rolled
+    assert {"holdfast-nats", "holdfast-gateway", "holdfast-scaler"} <= rolled
     assert "replace" in steps["holdfast-broker"]
+
+
+def test_replicas_take_credentials_from_a_new_broker_secret_by_rolling(deployed: Stacks) -> None:
+    shared = deployed.shared
+    shared.run("config", "set", "holdfast:brokerSecret", "--secret", f"{BROKER_SECRET}-rotated")
+    shared.run("config", "set", "holdfast:previousBrokerSecret", "--secret", BROKER_SECRET)
+    shared.up()
+    try:
+        steps = changes(deployed.endpoints)
+        assert "replace" in steps["receipts-broker"]
+        assert steps["receipts-deployment"] == "update"
+    finally:
+        shared.run("config", "set", "holdfast:brokerSecret", "--secret", BROKER_SECRET)
+        shared.run("config", "rm", "holdfast:previousBrokerSecret")
+        shared.up()
 
 
 def test_a_wrong_declaration_fails_the_preview_with_every_problem_and_no_traceback(deployed: Stacks) -> None:
