@@ -26,7 +26,7 @@ from holdfast_services.credentials import Login
 from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
 from holdfast_services.tracing import Tracing
-from holdfast_services.worker.attempt import Means
+from holdfast_services.worker.attempt import DEFAULT_MAX_RESULT_BYTES, Means
 from holdfast_services.worker.http import make_app
 from holdfast_services.worker.model import Model
 from holdfast_services.worker.reply import ReplySession
@@ -50,6 +50,7 @@ class Settings:
     bind: str
     port: int
     drain_s: float
+    max_result_bytes: int
     log_level: str
     otlp_endpoint: str | None
 
@@ -76,6 +77,7 @@ class Settings:
             bind=environ.get(names.ENV_BIND) or "0.0.0.0",
             port=int(environ.get(names.ENV_PORT) or names.WORKER_PORT),
             drain_s=float(drain) if drain else document.scaling.max_request_s,
+            max_result_bytes=int(environ.get(names.ENV_MAX_RESULT_BYTES) or DEFAULT_MAX_RESULT_BYTES),
             log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
             otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
         )
@@ -112,6 +114,7 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> int:
             bodies=bodies,
             replica=settings.replica,
             max_request_s=settings.document.scaling.max_request_s,
+            max_result_bytes=settings.max_result_bytes,
         )
         service = WorkerService(
             settings.document, broker, means, state_dir=settings.state_dir, tracing=tracing

@@ -27,6 +27,7 @@ from holdfast_services.worker.reply import Pace, Receipt, Reply, ReplySession
 __all__ = ["Attempt", "Means"]
 
 _log = Log("attempt")
+DEFAULT_MAX_RESULT_BYTES: Final = 1024 * 1024 * 1024
 _WHOLE_BYTES: Final = 64 * 1024
 """Answers up to this size that are there at once go in one piece."""
 _WHOLE_WITHIN_S: Final = 0.05
@@ -43,6 +44,8 @@ class Means:
     bodies: BodyStore
     replica: str
     max_request_s: float
+    max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES
+    """Largest answer that is kept."""
     pace: Pace = field(default_factory=Pace)
 
 
@@ -215,7 +218,16 @@ class Attempt:
             self._means.bodies,
             # Of this attempt: what an earlier one left behind must not get into it.
             names.body_name(self.message.endpoint, self.message.id, f"result-{self.delivery.deliveries}"),
+            self._means.max_result_bytes,
         )
+        try:
+            await self._pass_on(answer, head, sink)
+        except BaseException:
+            await sink.abandon()
+            raise
+
+    async def _pass_on(self, answer: aiohttp.ClientResponse, head: AnswerHead, sink: Sink) -> None:
+        """To the caller, to the store, or to both."""
         url = self.message.reply_url
         keep = self.message.recorded or url is None
         whole = await self._whole(answer)

@@ -12,6 +12,7 @@ from yarl import URL
 from holdfast_contract import names
 from holdfast_contract.messages import RequestMessage
 from holdfast_services.bodies import BodyStore
+from holdfast_services.bounded import BoundedConnector
 
 __all__ = ["BadAnswer", "Model", "ModelUnreachable"]
 
@@ -19,6 +20,8 @@ _KEEP_ALIVE_S: Final = 2.0
 """Shorter than model servers keep idle connections (uvicorn: 5 s): a connection that the model closes just when
 it is used again looks like a crash."""
 _HEALTH_TIMEOUT_S: Final = 5.0
+_MAX_EXAMPLE_BYTES: Final = 16 * 1024 * 1024
+"""Most that is read of the answer to an example."""
 _AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 
 
@@ -39,7 +42,7 @@ class Model:
         self._health_url = URL(base_url + health_check_path, encoded=True)
         self._bodies = bodies
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+            connector=BoundedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
@@ -104,6 +107,11 @@ class Model:
                 data=body or None,
                 allow_redirects=False,
             ) as answer:
-                return answer.status, await answer.read()
+                read = bytearray()
+                async for piece in answer.content.iter_any():
+                    read += piece
+                    if len(read) > _MAX_EXAMPLE_BYTES:
+                        break  # what it is looked through for comes before that, or not at all
+                return answer.status, bytes(read)
         except (aiohttp.ClientError, OSError) as error:
             raise ModelUnreachable(repr(error)) from error

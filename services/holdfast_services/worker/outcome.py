@@ -13,6 +13,7 @@ from holdfast_services.bodies import BodyStore, BodyWriter
 from holdfast_services.broker import BrokerError
 from holdfast_services.logs import Log
 from holdfast_services.records import MAX_INLINE_RESULT_BYTES, Records
+from holdfast_services.worker.model import BadAnswer
 
 __all__ = ["Book", "Sink"]
 
@@ -24,14 +25,22 @@ _WRITE_PAUSE_S: Final = 0.5
 class Sink:
     """Keeps a result: in the record where it is small, in the object store where it is not."""
 
-    def __init__(self, bodies: BodyStore, name: str) -> None:
+    def __init__(self, bodies: BodyStore, name: str, limit_bytes: int) -> None:
+        """`limit_bytes`: more is not kept: the store is shared by all endpoints."""
         self._bodies = bodies
         self._name = name
+        self._limit_bytes = limit_bytes
+        self._size_bytes = 0
         self._buffer = bytearray()
         self._writer: BodyWriter | None = None
 
     async def write(self, data: bytes) -> None:
-        """Append."""
+        """Append. Raises BadAnswer above the limit."""
+        self._size_bytes += len(data)
+        if self._size_bytes > self._limit_bytes:
+            raise BadAnswer(
+                f"the answer is above {self._limit_bytes} bytes, the most that is kept: ask for it synchronously"
+            )
         if self._writer is None:
             self._buffer += data
             if len(self._buffer) <= MAX_INLINE_RESULT_BYTES:
@@ -45,11 +54,12 @@ class Sink:
         """Name in the object store, or the body itself in base64; neither where it is empty."""
         if self._writer is not None:
             await self._writer.finish()
-            return self._writer.name, None
+            writer, self._writer = self._writer, None
+            return writer.name, None
         return None, base64.b64encode(self._buffer).decode() if self._buffer else None
 
     async def abandon(self) -> None:
-        """Drop what was kept."""
+        """Drop what was kept; nothing happens where it is finished."""
         if self._writer is not None:
             try:
                 await self._writer.abandon()
