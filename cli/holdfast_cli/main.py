@@ -8,7 +8,19 @@ from collections.abc import Sequence
 
 import click
 
-from holdfast_cli.commands import calls, catalogue, cluster, completion, endpoints, preview, sandbox, token
+from holdfast_cli.commands import (
+    build,
+    calls,
+    catalogue,
+    cluster,
+    completion,
+    endpoints,
+    init,
+    preview,
+    sandbox,
+    serve,
+    token,
+)
 from holdfast_cli.errors import CommandError
 from holdfast_cli.exits import MEANINGS, Exit
 
@@ -42,6 +54,9 @@ COMMANDS = (
     cluster.events,
     catalogue.templates,
     catalogue.clone,
+    init.init,
+    serve.serve,
+    build.build,
     token.token,
     preview.preview_comment,
     sandbox.sandbox,

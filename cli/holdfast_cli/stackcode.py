@@ -102,16 +102,21 @@ def with_endpoint(module: Module, name: str, args: Mapping[str, Any]) -> str:
             "choose another --name, or edit the one that is there",
             Exit.EXISTS,
         )
-    one = module.indent
-    lines = [f"{one}{module.prefix}Endpoint(", f'{one}    "{name}",', f"{one}    {{"]
-    lines.append(f'{one}        "platform": {module.platform},')
-    lines += [f"{one}        {_literal(key)}: {_literal(value)}," for key, value in args.items()]
-    lines += [f"{one}    }},", f"{one})"]
+    lines = [
+        f"{module.indent}{line}" for line in call(module.prefix, module.platform, name, args).splitlines()
+    ]
     before = module.text.splitlines()
     rest = before[module.last_line :] if module.replaced is None else before[module.replaced[1] :]
     made = "\n".join([*before[: module.last_line], *lines, *rest]) + "\n"
     ast.parse(made)  # whatever the text was: never write what Python cannot read
     return made
+
+
+def call(prefix: str, platform: str, name: str, args: Mapping[str, Any]) -> str:
+    """The lines that declare an endpoint, without indent. `prefix`: what stands before `Endpoint`."""
+    lines = [f"{prefix}Endpoint(", f'    "{name}",', "    {", f'        "platform": {platform},']
+    lines += [f"        {_literal(key)}: {_literal(value)}," for key, value in args.items()]
+    return "\n".join([*lines, "    },", ")"])
 
 
 def _literal(value: Any) -> str:

@@ -96,7 +96,7 @@ def clone(
     It has its own URL, its own scaling, and no shared limit. Shows the change and asks first; `pulumi preview`
     then shows what it will create.
     """
-    _check_name(name)
+    check_name(name, "--name")
     found = find(template)
     try:
         text = path.read_text()
@@ -120,7 +120,7 @@ def clone(
         return
     if not yes and not _agreed(path):
         raise CommandError("nothing was changed", exit_code=Exit.FAILED)
-    _replace(path, made)
+    replace(path, made)
     note(f"{path} declares {name}; next: pulumi preview, then pulumi up")
 
 
@@ -138,12 +138,13 @@ def find(name: str) -> Template:
     return found
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str, where: str) -> None:
+    """Raises CommandError where an endpoint cannot have this name; `where`: the argument that gave it."""
     from holdfast_contract.document import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, name):
         raise CommandError(
-            f"--name is {name!r}, not a DNS label of at most 40 characters",
+            f"{where} is {name!r}, not a DNS label of at most 40 characters",
             "begin with a lower-case letter, go on with lower-case letters, digits and single dashes",
             Exit.USAGE,
         )
@@ -155,7 +156,7 @@ def _agreed(path: Path) -> bool:
     return click.confirm(f"Write this to {path}?", default=True)
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
     """All or nothing: a crash leaves the old text or the new one, never half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
