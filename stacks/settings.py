@@ -42,6 +42,8 @@ class Plain(BaseModel):
     """The stack that exports the platform: this one's name with `-shared`."""
     tokens: tuple[str, ...] = Field(default=())
     """Open every private endpoint of the stack, beside the endpoint's own."""
+    aws: dict[str, Any] | None = None
+    """Network, cluster, GPU nodes and the way in, made by this stack; kind is `aws` then."""
     quickstart: tuple[Any, ...] = Field(default=())
     """Templates that are offered to everybody, always warm and rate limited: names, or mappings with more."""
 
@@ -54,7 +56,8 @@ class SharedSettings:
     services_image: str
     broker_secret: pulumi.Output[str]
     previous_broker_secret: pulumi.Output[str] | None
-    base_url: str
+    base_url: str | None
+    aws: dict[str, Any] | None
     ingress: Ingress
     queue_servers: int
     queue_host_path: str | None
@@ -81,8 +84,10 @@ class Settings:
     def shared(self) -> SharedSettings:
         """The shared layer's part. Raises RunError naming the keys that are missing."""
         plain = self._plain
-        if plain.services_image is None or plain.base_url is None:
-            missing = [key for key in ("servicesImage", "baseUrl") if not self._config.get(key)]
+        # On AWS the gateway's address follows from `aws.ingress.domain`.
+        required = ("servicesImage",) if plain.aws is not None else ("servicesImage", "baseUrl")
+        missing = [key for key in required if not self._config.get(key)]
+        if plain.services_image is None or missing:
             raise pulumi.RunError(
                 f"missing configuration: {' and '.join(f'holdfast:{key}' for key in missing)}"
             )
@@ -92,6 +97,7 @@ class Settings:
             broker_secret=self._config.require_secret("brokerSecret"),
             previous_broker_secret=self._config.get_secret("previousBrokerSecret"),
             base_url=plain.base_url,
+            aws=plain.aws,
             ingress=plain.ingress,
             queue_servers=plain.queue_servers,
             queue_host_path=plain.queue_host_path,
@@ -105,7 +111,7 @@ class Settings:
         )
 
 
-_OBJECTS: Final = frozenset({"tokens", "queueServers", "quickstart"})
+_OBJECTS: Final = frozenset({"aws", "tokens", "queueServers", "quickstart"})
 
 
 def read(config: pulumi.Config, stack: str) -> Settings:
@@ -121,6 +127,8 @@ def read(config: pulumi.Config, stack: str) -> Settings:
         found = config.get_object(key) if key in _OBJECTS else config.get(key)
         if found is not None:
             values[key] = found
+    if "aws" in values:
+        values["kind"] = "aws"
     try:
         return Settings(Plain.model_validate(values), config)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import cloud
 import pulumi
 from settings import SharedSettings
 
@@ -13,12 +14,13 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
     """The shared stack; returns what it exports: the platform contract that the endpoint stacks read, and the
     quickstart templates' endpoints."""
     sandbox = settings.kind is holdfast.PlatformKind.SANDBOX
+    ground = cloud.declare(settings.aws) if settings.aws is not None else None
     args: holdfast.SharedStackArgs = {
         "kind": settings.kind,
         "services_image": settings.services_image,
         "broker_secret": settings.broker_secret,
         **({"previous_broker_secret": old} if (old := settings.previous_broker_secret) is not None else {}),
-        "base_url": settings.base_url,
+        **({"base_url": settings.base_url} if settings.base_url is not None else {}),
         "namespace": settings.namespace,
         "system_namespace": settings.system_namespace,
         "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
@@ -35,12 +37,20 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         args["registry_credentials"] = {"secret": settings.registry_secret}
     if settings.template_registry is not None:
         args["template_registry"] = settings.template_registry
-    made = holdfast.SharedStack("holdfast", args)
+    opts = pulumi.ResourceOptions()
+    if ground is not None:
+        args |= ground.args()
+        args["gateway"]["ingress"] = holdfast.Ingress.NODE_PORT
+        args["gateway"]["node_port"] = ground.platform.spec.ingress.node_port
+        args["queue"]["storage_class"] = ground.addons.storage_class
+        opts = ground.opts
+    made = holdfast.SharedStack("holdfast", args, opts)
     platform = holdfast.Platform.of(made, tokens=settings.tokens)
-    after = pulumi.ResourceOptions(depends_on=[made])
+    after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made]))
     holdfast.offer_quickstarts(platform, settings.quickstart, settings.registry_secret, after)
     return {
         "platform": made.platform,
         "platform_key": made.platform_key,
         "endpoints": dict(platform.endpoints),
+        **(ground.exports() if ground is not None else {}),
     }

@@ -7,6 +7,8 @@ holdfast.Endpoint("receipts", {"platform": platform, "template": "ocr"})
 
 from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract, PlatformKind
+from pulumi_holdfast.addons import AwsAddons, AwsAddonsArgs
+from pulumi_holdfast.aws.platform import AwsPlatform, AwsPlatformArgs
 from pulumi_holdfast.endpoint import (
     CacheArgs,
     CodeArgs,
@@ -31,6 +33,10 @@ from pulumi_holdfast.spec.problems import Problem, SpecError
 from pulumi_holdfast.spec.shared import Ingress
 
 __all__ = [
+    "AwsAddons",
+    "AwsAddonsArgs",
+    "AwsPlatform",
+    "AwsPlatformArgs",
     "CacheArgs",
     "CodeArgs",
     "Egress",

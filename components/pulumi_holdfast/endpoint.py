@@ -9,13 +9,13 @@ import pulumi
 from holdfast_contract.document import EndpointState, Rollout, Visibility
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.code_image import image_of
-from pulumi_holdfast.errors import explained
+from pulumi_holdfast.errors import DeclarationError, explained
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan import identities
 from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.plan.declared import declared
 from pulumi_holdfast.plan.endpoint import plan_endpoint
-from pulumi_holdfast.plan.timeouts import notes
+from pulumi_holdfast.plan.timeouts import broken_links, notes
 from pulumi_holdfast.plan.wiring import WIRES, resolve
 from pulumi_holdfast.platform import Platform, read_contract, read_key
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, Egress, EndpointSpec, Filesystem
@@ -243,13 +243,22 @@ def _secret(given: Any) -> Any:
 
 def _outputs(spec: EndpointSpec, platform: Platform, image: pulumi.Input[str] | None) -> dict[str, Any]:
     """A value for every hole. Only what hangs on the image's own output waits for it."""
-    known = platform.contract.apply(lambda contract: resolve(spec, contract))
+    known = platform.contract.apply(lambda contract: resolve(spec, _reached_in_time(spec, contract)))
     outputs: dict[str, Any] = {wire: known[wire] for wire in WIRES}
     if isinstance(image, pulumi.Output):
         both = pulumi.Output.all(platform.contract, image)
         wired = both.apply(lambda given: resolve(spec, given[0], given[1]))
         outputs |= {wire: wired[wire] for wire in ("image", "registry")}
     return outputs
+
+
+def _reached_in_time(spec: EndpointSpec, contract: PlatformContract) -> PlatformContract:
+    """The contract, once its load balancer is known to wait as long as this endpoint's requests may take."""
+    idle_s = contract.load_balancer_idle_s
+    broken = [found for found in broken_links(spec, idle_s) if found not in broken_links(spec)]
+    if broken:
+        raise DeclarationError(f'endpoint "{spec.name}"', broken)
+    return contract
 
 
 def _values(args: EndpointArgs) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class SharedStackArgs(TypedDict):
     broker_secret: pulumi.Input[str]
     """At least 24 random characters, from a config secret: all identities at the broker are derived from it."""
     previous_broker_secret: NotRequired[pulumi.Input[str]]
-    """The one before, while endpoint stacks still have credentials from it; see docs/guides/rotating.md."""
+    """The one before, while endpoint stacks still have credentials from it; see docs/guides/rotating-the-brokers-secret.md."""
     base_url: NotRequired[pulumi.Input[str]]
     """The gateway as callers see it, without a trailing slash."""
     kind: NotRequired[PlatformKind]
@@ -123,6 +123,8 @@ class SharedStackArgs(TypedDict):
     """For services_image; none by default."""
     template_registry: NotRequired[str]
     """Registry prefix of the catalogue's images."""
+    load_balancer_idle_s: NotRequired[int]
+    """How long the load balancer before the gateway keeps a silent connection."""
     gpu_node_selector: NotRequired[dict[str, str]]
     """Label of the platform's GPU nodes."""
     instance_types: NotRequired[bool]

@@ -50,6 +50,8 @@ class PlatformContract(Frozen):
     """Secrets Manager secret with that registry's credentials; None: public."""
     pull_secret: str | None = None
     """Secret in `namespace` with which `worker_image` is pulled; None: public, or by the node's role."""
+    load_balancer_idle_s: int | None = None
+    """How long the load balancer keeps a silent connection; None: there is none, or it is not known."""
     instance_types: bool = True
     """Whether nodes carry their instance type as a label, as clouds' do."""
     otlp_endpoint: str | None = None

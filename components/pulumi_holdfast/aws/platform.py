@@ -11,7 +11,7 @@ from pulumi_holdfast.aws.create import AwsCreation
 from pulumi_holdfast.errors import explained
 from pulumi_holdfast.fill import fill
 from pulumi_holdfast.plan.aws import ingress
-from pulumi_holdfast.plan.aws.cluster import cluster_of
+from pulumi_holdfast.plan.aws.cluster import cluster_name, cluster_of
 from pulumi_holdfast.plan.aws.cost import at_rest
 from pulumi_holdfast.plan.aws.nodes import GPU_LABEL
 from pulumi_holdfast.plan.aws.platform import plan_aws
@@ -69,6 +69,8 @@ class AwsPlatform(pulumi.ComponentResource):
         self.kubeconfig = pulumi.Output.all(
             self.cluster_name, fill(eks.endpoint, creation), fill(eks.certificate_authority, creation)
         ).apply(lambda found: kubeconfig(self.spec.region, *found))
+        self.identifier = cluster_name(self.spec)
+        """The cluster's name as it is declared, known before the cluster exists."""
         self.base_url = ingress.base_url(self.spec)
         """The gateway as callers see it; None where something else decides."""
         self.load_balancer_idle_s = ingress.idle_s(self.spec)

@@ -104,6 +104,9 @@ class SharedSpec(Spec):
     """For `services_image`, where that registry has a password."""
     template_registry: str | None = None
     """Registry prefix of the catalogue's images. None: public, as the templates say."""
+    load_balancer_idle_s: Whole | None = Field(default=None, ge=1)
+    """How long the load balancer before the gateway keeps a silent connection: endpoints whose requests may take
+    longer are refused. None: there is none, or it is not known."""
     gpu_node_selector: Mapping[str, str] = Field(default_factory=dict)
     """Label of the platform's GPU nodes. Empty: any node that has the resource."""
     instance_types: Flag = True

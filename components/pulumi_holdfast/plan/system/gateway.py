@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from holdfast_contract import names
+from holdfast_contract.platform import PlatformKind
 from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import (
@@ -221,6 +222,9 @@ def _service(spec: SharedSpec, meta: Meta) -> Manifest:
         "selector": selector(COMPONENT),
         "ports": [port],
     }
+    if spec.kind is PlatformKind.AWS and spec.gateway.ingress is Ingress.NODE_PORT:
+        # The load balancer asks each node: only those with a ready gateway say yes, and no request changes nodes.
+        body["externalTrafficPolicy"] = "Local"
     awaited = spec.gateway.ingress is Ingress.LOAD_BALANCER
     return Manifest(
         child="gateway-service",

@@ -57,6 +57,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         aws_region=spec.aws_region,
         template_registry=spec.template_registry,
         pull_secret=PULL_SECRET if spec.registry_credentials else None,
+        load_balancer_idle_s=spec.load_balancer_idle_s,
         instance_types=spec.instance_types,
         otlp_endpoint=spec.observability.otlp_endpoint,
         gpu_node_selector=dict(spec.gpu_node_selector),

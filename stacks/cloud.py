@@ -1,0 +1,61 @@
+"""The platform's ground on AWS: network, cluster, GPU nodes, the way in, and what the cluster needs first."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+import pulumi_holdfast as holdfast
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What the shared stack takes from it."""
+
+    platform: holdfast.AwsPlatform
+    addons: holdfast.AwsAddons
+    provider: kubernetes.Provider
+
+    @property
+    def opts(self) -> pulumi.ResourceOptions:
+        """For everything that goes into the cluster."""
+        return pulumi.ResourceOptions(providers=[self.provider], depends_on=[self.addons])
+
+    def args(self) -> holdfast.SharedStackArgs:
+        """What a SharedStack is told of it; laid over the rest."""
+        spec = self.platform.spec
+        told: dict[str, Any] = {
+            "kind": holdfast.PlatformKind.AWS,
+            "aws_region": spec.region,
+            "domain": spec.ingress.domain,
+            "base_url": self.platform.base_url,
+            "load_balancer_idle_s": self.platform.load_balancer_idle_s,
+            "gpu_node_selector": self.platform.gpu_node_selector,
+        }
+        # The keys are those of SharedStackArgs.
+        return {key: value for key, value in told.items() if value is not None}  # type: ignore[return-value]
+
+    def exports(self) -> dict[str, Any]:
+        """What the stack shows of it."""
+        return {
+            "cluster": self.platform.cluster_name,
+            "kubeconfig": self.platform.kubeconfig,
+            "at_rest": self.platform.at_rest,
+        }
+
+
+def declare(declared: Mapping[str, Any]) -> Cloud:
+    """Everything below the shared stack. `declared`: the configuration `holdfast:aws`."""
+    platform = holdfast.AwsPlatform("holdfast", declared)  # type: ignore[arg-type]
+    provider = kubernetes.Provider(
+        "cluster",
+        kubeconfig=platform.kubeconfig,
+        # Another token or path in the kubeconfig is still this cluster, and replaces nothing.
+        cluster_identifier=platform.identifier,
+        enable_config_map_mutable=True,
+        enable_secret_mutable=True,
+    )
+    opts = pulumi.ResourceOptions(providers=[provider])
+    return Cloud(platform, holdfast.AwsAddons("holdfast-addons", {"platform": platform}, opts), provider)
