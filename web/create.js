@@ -1,9 +1,10 @@
 // The new-endpoint form: writes the Python to paste, and tells what is wrong in the component library's words.
 import * as api from "./api.js";
 import { copyButton, fill, h, uid } from "./dom.js";
-import { cost, dollars, quantity } from "./cost.js";
+import { cost, quantity } from "./cost.js";
 import { declaration } from "./declare.js";
 import { DEFAULTS, PRESETS, problems, SCALING } from "./rules.js";
+import { dollars } from "./words.js";
 
 const HINTS = {
   min_replicas: "Always running. 0: nothing runs while idle, and the first request wakes it.",
@@ -47,7 +48,7 @@ export async function createView(wanted) {
   const scaling = (fields) => h("div", { class: "pair" }, fields.map((field) => input(`scaling.${field}`, LABELS[field], HINTS[field], numbers[field])));
   const code = h("pre", { class: "code", tabindex: "0", "aria-label": "Python code" });
   const prices = await api.prices().catch(() => null);
-  const costs = h("p", { role: "status", class: "cost" });
+  const costs = h("p", { class: "cost" });
   const verdict = h("div", { class: "notice", id: uid("verdict") });
   const more = h("details", {}, h("summary", {}, "More limits"), scaling(["max_queue", "startup_budget_s", "max_request_s"]));
 

@@ -6,7 +6,7 @@ import { problemNotice } from "./watch.js";
 
 /** A part that is folded away, and looked at again by `look()` while it is open. */
 function part(title, ask, draw) {
-  const content = h("div", { "aria-live": "off" });
+  const content = h("div");
   const element = h("details", { class: "observed" }, h("summary", {}, title), content);
   let asked = false;
   async function look() {

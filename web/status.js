@@ -1,7 +1,6 @@
 // How an endpoint does: a panel that is filled again with every look, without moving what people work in.
 import { fill, h } from "./dom.js";
-import { dollars } from "./cost.js";
-import { ago, coldStart, replicas, seconds } from "./words.js";
+import { ago, coldStart, dollars, replicas, seconds } from "./words.js";
 
 export const chips = (endpoint) => h("span", { class: "chips" },
   h("span", { class: `chip ${endpoint.visibility}` }, endpoint.visibility),

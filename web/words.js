@@ -103,3 +103,10 @@ export function job(found) {
     default: return `State ${found.status}.`;
   }
 }
+
+/** US dollars for people: cents below 100, none above. */
+export function dollars(value) {
+  if (value === null || value === undefined) return "not known";
+  const digits = value !== 0 && value < 0.1 ? 4 : value < 100 ? 2 : 0;
+  return `$${value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits })}`;
+}

@@ -20,7 +20,33 @@ INTERFACE: Final = {
     "openapi": "3.1.0",
     "info": {"title": "Parrot", "version": "1"},
     "servers": [{"url": "http://localhost:8000"}],
-    "paths": {"/v1/chat/completions": {"post": {"responses": {"200": {"description": "The next message"}}}}},
+    "paths": {
+        "/v1/chat/completions": {
+            "post": {
+                "summary": "The next message",
+                "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
+                "responses": {"200": {"description": "The next message"}},
+            }
+        },
+        "/v1/embeddings": {
+            "post": {
+                "summary": "Vectors",
+                "requestBody": {
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Texts"}}}
+                },
+                "responses": {"200": {"description": "One for each text"}},
+            }
+        },
+    },
+    "components": {
+        "schemas": {
+            "Texts": {
+                "type": "object",
+                "required": ["input"],
+                "properties": {"input": {"type": "string", "title": "Text"}},
+            }
+        }
+    },
 }
 
 

@@ -29,6 +29,30 @@ CONTAINER = {
         }
     },
 }
+COST = {
+    "usd_per_replica_hour": 0.1008,
+    "usd_per_hour_now": 0.3024,
+    "usd_this_month": 12.34,
+    "instance_type": "m7i.large",
+    "region": "us-east-1",
+    "prices_from": "2026-07-20",
+    "note": "",
+}
+EVENTS = [
+    {
+        "at": "2026-11-24T10:00:00Z",
+        "type": kind,
+        "reason": reason,
+        "object": "pod/receipts-7d9f-x2x4q",
+        "message": message,
+        "count": 1,
+    }
+    for kind, reason, message in (
+        ("Normal", "Scheduled", "Successfully assigned holdfast/receipts-7d9f-x2x4q to gpu-node-1"),
+        ("Warning", "Unhealthy", "Startup probe failed: connection refused"),
+        ("Normal", "Started", "Container started"),
+    )
+]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -56,7 +80,15 @@ def _endpoints(gateway: Any) -> None:
         latency={"p50_s": 0.42, "p90_s": 0.9, "p99_s": 4.2, "count": 181},
         errors={"queue-full": 2},
         window_s=900,
+        cost=COST,
     )
+    gateway.parts["receipts", "events"] = {"events": EVENTS}
+    gateway.parts["receipts", "logs"] = {
+        "container": "model",
+        "replicas": [
+            {"replica": "receipts-7d9f-x2x4q", "text": "model loaded in 1.2 s\nPOST /ocr 200 0.391 s\n"}
+        ],
+    }
     gateway.add(
         "chat", description="A language model.", replicas={"desired": 0, "pending": 0, "ready": 0, "busy": 0}
     )
@@ -97,6 +129,9 @@ async def test_every_view_is_accessible_and_fits_its_screen(
             await page.get_by_role("button", name="Send", exact=True).click()
             await page.get_by_text("Answered with 200").first.wait_for()
             await page.get_by_text("CORNER BAKERY").first.wait_for()
+            await page.get_by_text("Events", exact=True).click()
+            await page.get_by_text("Logs", exact=True).click()
+            await page.get_by_label("Log of receipts-7d9f-x2x4q").wait_for()
         if name == "docs":
             await page.get_by_text("Public endpoints, and those that the token opens").wait_for()
             await page.get_by_role("cell", name="Endpoints", exact=False).first.wait_for()

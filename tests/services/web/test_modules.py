@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pulumi_holdfast.plan import prices
+from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
 from pulumi_holdfast.spec.parse import parse_endpoint
@@ -90,6 +92,70 @@ async def test_the_forms_bounds_and_presets_are_the_specs(module_values: Any) ->
                 ScalingSpec.model_validate({field: beyond})
     for field, default in rules["DEFAULTS"].items():
         assert EndpointSpec.model_fields[field].default == default
+
+
+def test_the_pages_price_table_is_the_librarys() -> None:
+    remedy = "run: python -m pulumi_holdfast.plan.prices --write"
+    assert prices.PAGE.read_text() == prices.page_prices(hardware_table()), remedy
+    assert prices.main(["--wrong"]) == 2
+
+
+async def test_the_form_works_costs_out_as_the_library_does(module_values: Any) -> None:
+    cases = [
+        ({"preset": preset, **parts}, {"min_replicas": low, "max_replicas": high})
+        for preset in hardware_table().presets
+        for parts in ({}, {"cpu": 0.5, "memory_mib": 512})
+        for low, high in ((0, 1), (1, 7), (3, 17))
+    ]
+    found = await module_values(
+        "const { cost } = await load('cost'); const table = await (await fetch('/page/prices.json')).json();"
+        f"return {json.dumps(cases)}.map(([hardware, scaling]) => cost(table, hardware, scaling))"
+    )
+    for (hardware, scaling), made in zip(cases, found, strict=True):
+        args = {"image": IMAGE, "hardware": hardware, "scaling": scaling}
+        priced = cost_of(parse_endpoint("chat", args, catalogue()), hardware_table())
+        assert priced is not None
+        assert made == {
+            "floor": priced.floor_usd_month,
+            "ceiling": priced.ceiling_usd_month,
+            "hour": priced.usd_per_hour,
+            "machine": priced.instance_type,
+            "packed": priced.replicas_per_instance,
+        }, (hardware, scaling)
+
+
+async def test_quantities_and_dollars_are_written_for_people(module_values: Any) -> None:
+    assert await module_values(
+        "const { quantity } = await load('cost'); const { dollars } = await load('words');"
+        "return [['1', '500m', '512Mi', '2Gi', 'x'].map(quantity).map((one) => one ?? null),"
+        " [0, 0.0123, 0.8048, 99.5, 1234.5, null].map(dollars)]"
+    ) == [[1, 0.5, 512, 2048, None], ["$0.00", "$0.0123", "$0.80", "$99.50", "$1,235", "not known"]]
+
+
+async def test_a_containers_routes_become_forms_with_references_resolved(module_values: Any) -> None:
+    interface = {
+        "paths": {
+            "/run": {"post": {"summary": "Runs", "requestBody": {"$ref": "#/components/requestBodies/Run"}}},
+            "/say": {"post": {"requestBody": {"content": {"multipart/form-data": {"schema": {}}}}}},
+            "/items/{id}": {"post": {"requestBody": {"content": {"application/json": {"schema": {}}}}}},
+            "/health": {"get": {}},
+            "/raw": {"post": {"requestBody": {"content": {"image/png": {"schema": {}}}}}},
+        },
+        "components": {
+            "requestBodies": {
+                "Run": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Input"}}}}
+            },
+            "schemas": {"Input": {"type": "object", "properties": {"prompt": {"type": "string"}}}},
+        },
+    }
+    found = await module_values(
+        f"const made = (await load('interface')).routes({json.dumps(interface)});"
+        "const { plain } = await load('schema');"
+        "return made.map((one) => [one.title, one.input_path, one.input_encoding,"
+        " Object.keys(plain(one.input_schema, one.input_schema).properties ?? {})])"
+    )
+    assert found == [["/run: Runs", "/run", "json", ["prompt"]], ["/say", "/say", "multipart", []]]
+    assert await module_values("return (await load('interface')).routes(null)") == []
 
 
 async def test_the_written_python_declares_what_the_form_holds(module_values: Any) -> None:

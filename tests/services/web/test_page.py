@@ -371,6 +371,69 @@ async def test_the_new_endpoint_form_writes_code_and_tells_problems_beside_the_f
     await expect(code).to_contain_text('"image": "ghcr.io/acme/chat:1"')
 
 
+async def test_the_new_endpoint_form_tells_floor_and_ceiling_as_they_change(
+    gateway: Any, open_page: Any
+) -> None:
+    page = await open_page(f"{gateway.url}/#/new?template=chat")
+    cost = page.locator(".cost")
+    await expect(cost).to_contain_text("Costs at least $0.00 and at most $1,359 a month: g6e.xlarge at $1.86")
+    await page.get_by_label("Least replicas").fill("1")
+    await page.get_by_label("Most replicas").fill("2")
+    await expect(cost).to_contain_text("at least $1,359 and at most $2,717 a month")
+    await page.get_by_label("Hardware").select_option("h100")
+    await expect(cost).to_contain_text("p5.4xlarge at $6.88 an hour")
+    await page.get_by_label("Most replicas").fill("x")
+    await expect(cost).to_contain_text("No cost is known")
+
+
+async def test_cost_events_and_logs_of_an_endpoint_are_shown(gateway: Any, open_page: Any) -> None:
+    cost = {
+        "usd_per_replica_hour": 0.8048,
+        "usd_per_hour_now": 1.6096,
+        "usd_this_month": 42.5,
+        "instance_type": "g6.xlarge",
+        "region": "us-east-1",
+        "prices_from": "2026-07-20",
+        "note": "",
+    }
+    gateway.add("chat", cost=cost, rate_limit={"requests": 15, "window_s": 3600})
+    gateway.parts["chat", "events"] = {
+        "events": [
+            {
+                "at": "2026-11-24T10:00:00Z",
+                "type": "Normal",
+                "reason": "Pulled",
+                "object": "pod/chat-1",
+                "message": "m",
+                "count": 1,
+            },
+            {
+                "at": "2026-11-24T10:00:01Z",
+                "type": "Warning",
+                "reason": "BackOff",
+                "object": "pod/chat-1",
+                "message": "<b>crashed</b>",
+                "count": 3,
+            },
+        ]
+    }
+    page = await open_page(f"{gateway.url}/#/e/chat")
+    await expect(page.locator(".status")).to_contain_text("$1.61 an hour now, $42.50 this month")
+    await expect(page.get_by_text("15 an hour")).to_be_visible()
+    asked = [path for _, path, _, _ in gateway.requests]
+    assert not [path for path in asked if path.endswith(("/events", "/logs?tail=100"))], "nobody looks yet"
+    await page.get_by_text("Events", exact=True).click()
+    await expect(page.get_by_role("row").nth(1)).to_contain_text("Warning: BackOff (3×)")
+    await expect(page.get_by_role("row").nth(1)).to_contain_text("<b>crashed</b>")
+    await page.get_by_text("Logs", exact=True).click()
+    await expect(page.get_by_text("endpoint chat tells no logs")).to_be_visible()
+    gateway.parts["chat", "logs"] = {
+        "container": "model",
+        "replicas": [{"replica": "chat-1", "text": "line <1>"}],
+    }
+    await expect(page.get_by_label("Log of chat-1")).to_have_text("line <1>")
+
+
 async def test_an_image_can_be_dropped_and_pasted(gateway: Any, open_page: Any) -> None:
     gateway.add("receipts", template=OCR, replicas=READY)
     page = await open_page(f"{gateway.url}/#/e/receipts")

@@ -162,6 +162,47 @@ async def test_a_file_in_the_form_is_the_same_file_in_the_code(
     assert {one["body_sha256"] for one in replica.begun()} == set(digests)
 
 
+async def test_a_form_with_a_recording_is_the_same_by_all_four(
+    plane: Any, real: Any, open_page: Any, tmp_path: Path, node: str
+) -> None:
+    plane.document("demo", template=TemplateRef(name="speech-to-text", version="1.0.0"))
+    await plane.replica("demo", argv=(sys.executable, str(ROOT / "tests/support/openai_standin.py")))
+    folder = tmp_path / "caller"
+    folder.mkdir()
+    shutil.copy(ROOT / "templates/speech-to-text/examples/sentence.wav", folder)
+    page = await open_page(f"{real.url}/#/tokens", token=plane.token)
+    await _declared(real, page, plane)
+    await page.get_by_role("button", name="One spoken sentence").click()
+    await expect(page.get_by_text("sentence.wav, 85 kB").first).to_be_visible()
+    await page.get_by_label("Context").fill('@holdfast; it\'s "held"')
+    await _send(page)
+    await _answered(page)
+    said = "sentence.wav: 84542 bytes, speech-to-text"
+    await expect(page.locator(".output")).to_contain_text(said)
+    for printed in (await _by_all_three(page, folder, plane.token, node)).values():
+        assert json.loads(printed) == {"text": said}
+
+
+async def test_a_container_that_tells_its_interface_gets_a_form_and_a_page(
+    plane: Any, real: Any, open_page: Any
+) -> None:
+    plane.document("demo")
+    await plane.replica("demo", argv=(sys.executable, str(ROOT / "tests/support/openai_standin.py")))
+    headers = {"authorization": f"Bearer {plane.token}"}
+    async with plane.http.get(f"{real.url}/e/demo/v1/models", headers=headers) as answer:
+        assert answer.status == 200
+    page = await open_page(f"{real.url}/#/tokens", token=plane.token)
+    await _declared(real, page, plane)
+    await page.get_by_label("Route").select_option(label="/v1/embeddings: Vectors")
+    await page.get_by_label("Text").fill("abc")
+    await _send(page)
+    await _answered(page)
+    await expect(page.locator(".output")).to_contain_text("embedding")
+    await page.get_by_role("link", name="The container's own interface").click()
+    await expect(page.get_by_role("heading", level=1, name="demo: Parrot")).to_be_visible()
+    await expect(page.get_by_text(f"{real.url}/e/demo")).to_be_visible()
+
+
 async def test_every_way_to_wait_works_in_the_code(
     plane: Any, real: Any, open_page: Any, tmp_path: Path, node: str
 ) -> None:
