@@ -7,13 +7,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import uvicorn
 import uvloop
 
 from holdfast_contract import names, problems
@@ -30,7 +29,7 @@ from holdfast_services.gateway.core.estimate import ServiceTimes
 from holdfast_services.gateway.core.ratelimit import RateLimiter
 from holdfast_services.gateway.core.refusal import Refusal
 from holdfast_services.gateway.held import HeldRequests, ReplySigner
-from holdfast_services.gateway.http_protocol import BoundedHttp
+from holdfast_services.gateway.listeners import Listeners
 from holdfast_services.gateway.metrics import Metrics
 from holdfast_services.gateway.page import Page
 from holdfast_services.gateway.pages import Pages
@@ -52,39 +51,6 @@ from holdfast_services.records import Records
 from holdfast_services.tracing import Tracing
 
 _log = Log("gateway")
-_KEEP_ALIVE_S: Final = 75
-"""Longer than any usual load balancer or client keeps an idle connection, so that they close first."""
-
-
-class _Listener(uvicorn.Server):
-    """A server that leaves signals to us: two of them share one process and stop one after the other."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Do not."""
-        yield
-
-
-def _listener(app: Any, settings: Settings, port: int) -> _Listener:
-    return _Listener(
-        uvicorn.Config(
-            app,
-            host=settings.bind,
-            port=port,
-            loop="none",
-            http=BoundedHttp,
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            backlog=4096,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-    )
 
 
 def _host(address: str) -> str:
@@ -97,8 +63,8 @@ class Assembled:
 
     parts: Parts
     pages: Pages
-    public: _Listener
-    internal: _Listener
+    public: PublicApp
+    internal: InternalApp
     work: tuple[Coroutine[Any, Any, None], ...]
     """What runs beside the listeners, for ever."""
 
@@ -184,14 +150,14 @@ async def assemble(
     return Assembled(
         parts=parts,
         pages=pages,
-        public=_listener(public, settings, settings.port),
-        internal=_listener(internal, settings, settings.internal_port),
+        public=public,
+        internal=internal,
         work=tuple(work),
     )
 
 
 async def run(settings: Settings, tracing: Tracing | None = None) -> None:
-    """Run until SIGTERM or SIGINT, then drain."""
+    """Listen at once, serve as soon as the queue is reached, and drain at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -199,30 +165,45 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> None:
     async with AsyncExitStack() as stack:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
-        broker = await Broker.connect(
-            settings.nats_url,
-            f"gateway-{socket.gethostname()}-{os.getpid()}",
-            login=settings.login,
-            inbox=names.inbox_prefix("gateway"),
-        )
-        stack.push_async_callback(broker.close)
-        gateway = await assemble(settings, broker, stack, tracing)
-        memory.settle()
         async with asyncio.TaskGroup() as tasks:
-            working = [tasks.create_task(work) for work in gateway.work]
-            internal = tasks.create_task(gateway.internal.serve())
-            public = tasks.create_task(gateway.public.serve())
+            listeners = Listeners.start(tasks, settings.bind, settings.port, settings.internal_port)
+            stopping = tasks.create_task(stop.wait())
+            starting = tasks.create_task(_start(settings, stack, tracing))
             # A listener that ends by itself (its port is taken) ends the process.
-            await asyncio.wait(
-                {tasks.create_task(stop.wait()), internal, public}, return_when=asyncio.FIRST_COMPLETED
-            )
-            await _drain(gateway, public, settings)
-            stop.set()
-            for task in working:
-                task.cancel()
+            ends = {stopping, listeners.public.task, listeners.internal.task}
+            await asyncio.wait({starting, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                gateway = starting.result()
+                working = [tasks.create_task(work) for work in gateway.work]
+                listeners.public.door.open(gateway.public)
+                listeners.internal.door.open(gateway.internal)
+                await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                await _drain(gateway, listeners, settings)
+                for task in working:
+                    task.cancel()
+            else:
+                starting.cancel()
+            listeners.public.close(now=True)
+            listeners.internal.close(now=True)
+            stopping.cancel()
+    _log.info("stopped")
 
 
-async def _drain(gateway: Assembled, public: asyncio.Task[None], settings: Settings) -> None:
+async def _start(settings: Settings, stack: AsyncExitStack, tracing: Tracing | None) -> Assembled:
+    """Returns when the queue is reached, however long that takes."""
+    broker = await Broker.connect(
+        settings.nats_url,
+        f"gateway-{socket.gethostname()}-{os.getpid()}",
+        login=settings.login,
+        inbox=names.inbox_prefix("gateway"),
+    )
+    stack.push_async_callback(broker.close)
+    gateway = await assemble(settings, broker, stack, tracing)
+    memory.settle()
+    return gateway
+
+
+async def _drain(gateway: Assembled, listeners: Listeners, settings: Settings) -> None:
     """Not ready at once; the door closes when load balancers had time to notice; then whoever is held is served
     to the end, for as long as there is time."""
     parts = gateway.parts
@@ -230,7 +211,7 @@ async def _drain(gateway: Assembled, public: asyncio.Task[None], settings: Setti
     gateway.pages.leaving = True
     await asyncio.sleep(settings.lame_duck_s)
     parts.stopping = True
-    gateway.public.should_exit = True  # closes the listener, keeps open connections until their requests end
+    listeners.public.close()
     try:
         await asyncio.wait_for(parts.held.nobody.wait(), settings.drain_s)
     except TimeoutError:
@@ -239,13 +220,11 @@ async def _drain(gateway: Assembled, public: asyncio.Task[None], settings: Setti
         held.finish(
             Refusal(problems.STOPPING, "this gateway had no more time to wait for the answer", retry=False)
         )
-    await asyncio.wait({public}, timeout=5)
-    gateway.public.force_exit = True
+    await asyncio.wait({listeners.public.task}, timeout=5)
+    listeners.public.close(now=True)
     if parts.background:
         await asyncio.wait(parts.background, timeout=5)
     await parts.activity.flush()
-    gateway.internal.should_exit = gateway.internal.force_exit = True
-    _log.info("stopped")
 
 
 def main() -> int:

@@ -169,6 +169,11 @@ class Plane:
         self.http: aiohttp.ClientSession
         self.broker: Broker
 
+    @property
+    def processes(self) -> tuple[Process, ...]:
+        """All that were started, oldest first."""
+        return tuple(self._processes)
+
     def _process(self, process: Process) -> None:
         process.start()
         self._processes.append(process)
