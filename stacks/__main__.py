@@ -14,5 +14,6 @@ if settings.layer is Layer.SHARED:
         pulumi.export(name, value)
 else:
     platform = holdfast.Platform.from_stack(settings.shared_stack, tokens=settings.tokens)
+    platform.look_ahead(settings.foresight)
     endpoints.declare(platform)
     pulumi.export("endpoints", dict(platform.endpoints))

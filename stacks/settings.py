@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from pulumi_holdfast import Ingress, PlatformKind
+from pulumi_holdfast import Feasibility, Foresight, Ingress, PlatformKind
 
 
 class Layer(StrEnum):
@@ -42,6 +43,16 @@ class Plain(BaseModel):
     """The stack that exports the platform: this one's name with `-shared`."""
     tokens: tuple[str, ...] = Field(default=())
     """Open every private endpoint of the stack, beside the endpoint's own."""
+    feasibility: Feasibility
+    """What a preview does about what cannot be had; `off` for stacks whose name begins with sandbox, else `warn`."""
+    feasibility_answers: Path | None = None
+    """Answers recorded by an earlier preview; nobody is asked then."""
+    feasibility_record: Path | None = None
+    """Where to keep this preview's answers."""
+    traces: Path | None = None
+    """A folder with `<endpoint>.csv`: requests that a preview replays."""
+    zones: tuple[str, ...] = Field(default=())
+    """Where machines may be; anywhere in the platform's region by default."""
     aws: dict[str, Any] | None = None
     """Network, cluster, GPU nodes and the way in, made by this stack; kind is `aws` then."""
     quickstart: tuple[Any, ...] = Field(default=())
@@ -77,6 +88,13 @@ class Settings:
         self.layer = plain.layer
         self.shared_stack = plain.shared_stack
         self.tokens = plain.tokens
+        self.foresight = Foresight(
+            feasibility=plain.feasibility,
+            answers=plain.feasibility_answers,
+            record=plain.feasibility_record,
+            traces=plain.traces,
+            zones=plain.zones,
+        )
         self._plain = plain
         self._config = config
 
@@ -111,7 +129,7 @@ class Settings:
         )
 
 
-_OBJECTS: Final = frozenset({"aws", "tokens", "queueServers", "quickstart"})
+_OBJECTS: Final = frozenset({"aws", "tokens", "queueServers", "quickstart", "zones"})
 
 
 def read(config: pulumi.Config, stack: str) -> Settings:
@@ -121,6 +139,7 @@ def read(config: pulumi.Config, stack: str) -> Settings:
         "layer": "shared" if stack.endswith("-shared") else "endpoints",
         "kind": "sandbox" if sandbox else "cluster",
         "sharedStack": f"{stack}-shared",
+        "feasibility": "off" if sandbox else "warn",
     }
     for name in Plain.model_fields:
         key = to_camel(name)

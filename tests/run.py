@@ -86,7 +86,7 @@ def _run_pytest(level: str) -> Outcome:
     return Outcome(level, passed, failed, counts["skipped"], time.monotonic() - started)
 
 
-TOOLS = {"services": ("nats",), "engine": ("nats", "pulumi"), "cluster": ()}
+TOOLS = {"services": ("nats", "registry"), "engine": ("nats", "pulumi"), "cluster": ()}
 """What a level needs built first; none named: all, and a sandbox that is up."""
 
 

@@ -18,6 +18,7 @@ from pulumi_holdfast.endpoint import (
     RegistryCredentialsArgs,
     ScalingArgs,
 )
+from pulumi_holdfast.foresight import Feasibility, Foresight
 from pulumi_holdfast.platform import Platform, PlatformError
 from pulumi_holdfast.quickstart import offer_quickstarts
 from pulumi_holdfast.shared import (
@@ -43,7 +44,9 @@ __all__ = [
     "Endpoint",
     "EndpointArgs",
     "EndpointState",
+    "Feasibility",
     "Filesystem",
+    "Foresight",
     "GatewayArgs",
     "Ingress",
     "Platform",

@@ -174,6 +174,7 @@ class Endpoint(pulumi.ComponentResource):
         self.name = pulumi.Output.from_input(name)
         self.url = platform.contract.apply(lambda known: url_of(known, name))
         self._tell()
+        platform.looker.look(self.spec, platform.contract, self)
         platform.declare(name, self._summary())
         self.register_outputs({"name": self.name, "url": self.url, "declared": told})
 

@@ -13,6 +13,7 @@ from holdfast_contract.platform import (
     PLATFORM_VERSION,
     PlatformContract,
 )
+from pulumi_holdfast.foresight import Foresight, Looker
 from pulumi_holdfast.plan import identities
 
 
@@ -42,7 +43,13 @@ class Platform:
         self.contract = contract
         self.key = pulumi.Output.secret(key)
         self.tokens = tuple(tokens)
+        self.looker = Looker(Foresight())
+        """Looks ahead in previews; `look_ahead` sets into what."""
         self._endpoints: dict[str, pulumi.Output[Mapping[str, Any]]] = {}
+
+    def look_ahead(self, settings: Foresight) -> None:
+        """What previews look into, for the endpoints that are declared from here on."""
+        self.looker = Looker(settings)
 
     @property
     def endpoints(self) -> Mapping[str, pulumi.Output[Mapping[str, Any]]]:

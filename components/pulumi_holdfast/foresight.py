@@ -1,0 +1,216 @@
+"""What a preview finds out before anything is made: feasibility, cold start, replay. Diagnostics of each endpoint.
+
+All texts begin with `endpoint "<name>": refused|warning|not checked: `, by which the comment of a pull request
+finds them. An update says nothing: what it does is no longer foresight.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from holdfast_contract.platform import PlatformContract
+from pulumi_holdfast.plan import coldstart, feasibility
+from pulumi_holdfast.plan.feasibility import Answers, Finding, Questions, Status
+from pulumi_holdfast.plan.replay import Request, Startup, TraceError, parse_trace, replay
+from pulumi_holdfast.plan.wiring import image_on
+from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, EndpointSpec
+from pulumi_holdfast.spec.hardware import hardware_table
+
+
+class Feasibility(StrEnum):
+    """What a preview does about what cannot be had."""
+
+    OFF = "off"
+    """Nobody is asked."""
+    WARN = "warn"
+    """It is told."""
+    ENFORCE = "enforce"
+    """It fails the preview. What could not be asked is told and never fails it."""
+
+
+class ForesightError(ValueError, pulumi.RunError):
+    """The declaration cannot become real, or a file that a preview needs cannot be read."""
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """What previews look into. Files are named relative to the working directory."""
+
+    feasibility: Feasibility = Feasibility.OFF
+    answers: Path | None = None
+    """Recorded answers; nobody is asked then."""
+    record: Path | None = None
+    """Where to keep the answers of this preview."""
+    traces: Path | None = None
+    """A folder with `<endpoint>.csv`: requests to replay under the declared scaling."""
+    zones: tuple[str, ...] = ()
+    """Where machines may be; empty: anywhere in the platform's region."""
+
+
+class Looker:
+    """Looks ahead for all endpoints of one platform: questions are asked once, vCPUs are added up."""
+
+    def __init__(self, settings: Foresight, ask: Callable[[str, Questions], Answers] | None = None) -> None:
+        """`ask`: (region, questions) to answers; AWS and registries by default."""
+        self.settings = settings
+        self._ask = ask or _Live()
+        self._recorded: Answers | None = None
+        self._vcpus: dict[str, float] = defaultdict(float)
+        self._counted: dict[str, int] = defaultdict(int)
+        self._recorder: Any = None
+
+    def look(
+        self, spec: EndpointSpec, contract: pulumi.Output[PlatformContract], component: pulumi.Resource
+    ) -> None:
+        """Tell what can be known of an endpoint. Nothing outside previews."""
+        if not pulumi.runtime.is_dry_run():
+            return
+        self._replay(spec, component)
+        if self.settings.feasibility is Feasibility.OFF:
+            _cold_start(spec, None, component)
+            return
+        counted = self._count(spec)
+
+        def checked(known: PlatformContract) -> Awaitable[bool]:
+            return self._checked(spec, known, counted, component)
+
+        done: pulumi.Output[bool] = contract.apply(checked)
+        del done  # Pulumi waits for every output of a program
+
+    async def _checked(
+        self,
+        spec: EndpointSpec,
+        contract: PlatformContract,
+        counted: tuple[str, float, int] | None,
+        component: pulumi.Resource,
+    ) -> bool:
+        image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
+        asked = feasibility.questions(spec, image, contract.template_registry_secret)
+        answers = await asyncio.to_thread(self._answers, contract.aws_region, asked)
+        found = list(feasibility.findings(spec, asked, answers, self.settings.zones))
+        if counted is not None:
+            code, total, count = counted
+            found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
+        known = answers.images.get(image) if image else None
+        _cold_start(spec, known.bytes if known else None, component)
+        self._report(spec, found, answers, component)
+        return True
+
+    def _count(self, spec: EndpointSpec) -> tuple[str, float, int] | None:
+        """Adds the endpoint to what counts against its quota; the sum with it, in order of declaration."""
+        wanted = feasibility.vcpus_wanted(spec, hardware_table())
+        if wanted is None:
+            return None
+        code, vcpus = wanted
+        self._vcpus[code] += vcpus
+        self._counted[code] += 1
+        return code, self._vcpus[code], self._counted[code]
+
+    def _answers(self, region: str, asked: Questions) -> Answers:
+        if self.settings.answers is not None:
+            if self._recorded is None:
+                self._recorded = feasibility.parse_answers(
+                    _text(self.settings.answers, "holdfast:feasibilityAnswers"), str(self.settings.answers)
+                )
+            return self._recorded
+        found = self._ask(region, asked)
+        if self.settings.record is not None:
+            from pulumi_holdfast.probe.ask import Recorder
+
+            self._recorder = self._recorder or Recorder(self.settings.record)
+            self._recorder.add(found)
+        return found
+
+    def _report(
+        self, spec: EndpointSpec, found: list[Finding], answers: Answers, component: pulumi.Resource
+    ) -> None:
+        when = f" (as recorded {answers.recorded})" if self.settings.answers else ""
+        failed = [one.text for one in found if one.status is Status.FAILED]
+        for one in found:
+            if one.status is Status.SKIPPED:
+                _tell(spec, "not checked", f"{one.text}{when}", component, pulumi.log.info)
+            elif one.status is Status.OK:
+                _tell(spec, "checked", f"{one.text}{when}", component, pulumi.log.debug)
+        enforced = self.settings.feasibility is Feasibility.ENFORCE
+        for text in failed:
+            log = pulumi.log.error if enforced else pulumi.log.warn
+            _tell(spec, "refused", f"{text}{when}", component, log)
+        if failed and enforced:
+            count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
+            raise ForesightError(
+                f'endpoint "{spec.name}" cannot be had as declared: {count} failed; correct it, or set '
+                "holdfast:feasibility to warn"
+            )
+
+    def _replay(self, spec: EndpointSpec, component: pulumi.Resource) -> None:
+        if self.settings.traces is None:
+            return
+        file = self.settings.traces / f"{spec.name}.csv"
+        if not file.is_file():
+            return
+        try:
+            trace = parse_trace(_text(file, "holdfast:traces"))
+        except TraceError as error:
+            raise ForesightError(f"{file}: {error}") from None
+        text = replayed(spec, trace)
+        pulumi.log.info(f'endpoint "{spec.name}": {text}', component)
+
+
+class _Live:
+    """Asks AWS and registries; boto3 is imported only then."""
+
+    def __init__(self) -> None:
+        self._probers: dict[str, Any] = {}
+
+    def __call__(self, region: str, asked: Questions) -> Answers:
+        from pulumi_holdfast.probe import Prober
+        from pulumi_holdfast.probe.aws import Aws
+
+        if region not in self._probers:
+            self._probers[region] = Prober(Aws(region))
+        answers: Answers = self._probers[region].answers(asked)
+        return answers
+
+
+def replayed(spec: EndpointSpec, trace: Sequence[Request]) -> str:
+    """One line: what the declared scaling would have done with a trace."""
+    low = coldstart.estimate(spec).low_s
+    done = replay(trace, spec.scaling, startup=Startup(machine_s=low), gpus=spec.hardware.gpus)
+    unit = "GPU hours" if spec.hardware.gpus else "replica hours"
+    return (
+        f"replay of {done.requests} requests: {done.cold_starts} cold starts, waiting p50 {done.waiting_p50_s:.1f} s, "
+        f"p99 {done.waiting_p99_s:.1f} s, {done.gpu_hours:.2f} {unit} ({done.busy_gpu_hours:.2f} at work), "
+        f"{done.peak_replicas} replicas at most"
+    )
+
+
+def _cold_start(spec: EndpointSpec, image_bytes: int | None, component: pulumi.Resource) -> None:
+    if spec.scaling.min_replicas > 0:
+        return
+    start = coldstart.estimate(spec, image_bytes=image_bytes)
+    if start.low_s:
+        pulumi.log.info(f'endpoint "{spec.name}": {start.text()}', component)
+    wrong = coldstart.beyond_budget(spec, start)
+    if wrong:
+        _tell(spec, "warning", wrong, component, pulumi.log.warn)
+
+
+def _tell(
+    spec: EndpointSpec, what: str, text: str, component: pulumi.Resource, log: Callable[..., Any]
+) -> None:
+    log(f'endpoint "{spec.name}": {what}: {text}', component)
+
+
+def _text(path: Path, setting: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ForesightError(
+            f"{setting} is {path}, which cannot be read ({error.strerror}): correct it or remove it"
+        ) from None
