@@ -1,7 +1,6 @@
 // One endpoint: how it does, and trying it.
 import * as api from "./api.js";
 import { copyButton, fill, h } from "./dom.js";
-import { routes } from "./interface.js";
 import { markdown } from "./markdown.js";
 import { observed } from "./observe.js";
 import { chips, statusPanel } from "./status.js";
@@ -16,7 +15,7 @@ export async function endpointView(name) {
   const trouble = h("div");
   // A model at work on something else tells nothing before it is done: the page does not wait for that.
   const told = template?.input_schema ? null : await Promise.race([api.containerInterface(name).catch(() => null), new Promise((late) => setTimeout(() => late(null), 2000))]);
-  const form = tryIt(first, template?.input_schema ? [template] : routes(told), (seen) => status.show(seen));
+  const form = tryIt(first, template?.input_schema ? [template] : told ? (await import("./interface.js")).routes(told) : [], (seen) => status.show(seen));
   const seen = observed(name);
   const url = new URL(first.url || `/e/${name}`, location.origin).href;
   const end = watch(async () => {

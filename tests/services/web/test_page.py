@@ -501,6 +501,6 @@ async def test_the_first_view_is_light_and_asks_this_gateway_only(gateway: Any, 
     await page.goto(f"{gateway.url}/#/e/receipts")
     await expect(page.get_by_role("heading", level=1, name="receipts")).to_be_visible()
     used = {path for _, path, _, _ in gateway.requests if path == "/" or path.startswith("/page/")}
-    assert sum(len(files[path].body) for path in used) < 110_000
+    assert sum(len(files[path].body) for path in used) < 115_000
     hosts = {request_headers["Host"] for _, _, request_headers, _ in gateway.requests}
     assert hosts == {gateway.url.removeprefix("http://")}
