@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,21 +31,18 @@ def image_of(name: str, code: CodeSpec, parent: pulumi.Resource) -> pulumi.Outpu
     """
     plan = plan_code(Path(code.path))
 
-    async def made() -> str:
-        if pulumi.runtime.is_dry_run():
-            return await asyncio.to_thread(_foretold, name, code, plan, parent)
-        return await asyncio.to_thread(_built, name, code, plan, parent)
-
-    return pulumi.Output.from_input(made())
+    made = _foretold if pulumi.runtime.is_dry_run() else _built
+    return pulumi.Output.from_input(made(name, code, plan, parent))
 
 
-def _foretold(name: str, code: CodeSpec, plan: CodePlan, parent: pulumi.Resource) -> str:
+async def _foretold(name: str, code: CodeSpec, plan: CodePlan, parent: pulumi.Resource) -> str:
     reference = f"{code.repository}:{plan.tag}"
+    found = None
     try:
-        found = building.pushed(plan, code.repository)
+        # Tools are waited for in threads; the engine's log belongs to the loop.
+        found = await asyncio.to_thread(building.pushed, plan, code.repository)
     except building.BuildError as error:
         pulumi.log.warn(f'endpoint "{name}": `pulumi up` on this machine would fail: {error}', parent)
-        found = None
     if found is not None:
         return found.reference
     digest = _recorded().get(reference)
@@ -54,12 +52,12 @@ def _foretold(name: str, code: CodeSpec, plan: CodePlan, parent: pulumi.Resource
     return reference
 
 
-def _built(name: str, code: CodeSpec, plan: CodePlan, parent: pulumi.Resource) -> str:
+async def _built(name: str, code: CodeSpec, plan: CodePlan, parent: pulumi.Resource) -> str:
     try:
-        found = building.pushed(plan, code.repository)
+        found = await asyncio.to_thread(building.pushed, plan, code.repository)
         if found is None:
             pulumi.log.info(f'endpoint "{name}": building {code.repository}:{plan.tag}', parent)
-            found = building.build(plan, code.repository, push=True)
+            found = await asyncio.to_thread(partial(building.build, plan, code.repository, push=True))
     except building.BuildError as error:
         raise ImageError(f'endpoint "{name}": {error}') from None
     assert found.digest is not None  # it was pushed
