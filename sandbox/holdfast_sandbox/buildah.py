@@ -31,16 +31,27 @@ _PIP_VARIABLES: Final = {
 _PIP_FILES: Final = ("/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf")
 
 
-def build(paths: Paths, dockerfile: Path, context: Path, tag: str, *, reproducible: bool = False) -> None:
+def build(
+    paths: Paths,
+    dockerfile: Path,
+    context: Path,
+    tag: str,
+    *,
+    reproducible: bool = False,
+    fresh: bool = False,
+) -> None:
     """Build a Dockerfile whose base is in the storage; nothing is pulled. Raises SandboxError.
 
-    `reproducible`: every file gets the time 0, so that the same files give the same digest.
+    `reproducible`: every file gets the time 0, so that the same files give the same digest. `fresh`: no
+    step comes from an earlier build.
     """
     with _scratch(paths) as scratch:
         options = ["--pull-never", "--layers", "--signature-policy", str(_policy(scratch))]
         options += _pip_mounts(scratch)
         if reproducible:
             options += ["--timestamp", "0", "--identity-label=false"]
+        if fresh:
+            options += ["--no-cache"]
         run(paths, "bud", *options, "-t", tag, "-f", dockerfile, context)
 
 

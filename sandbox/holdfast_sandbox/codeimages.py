@@ -21,16 +21,17 @@ RECIPE: Final = "Containerfile"
 _MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 
 
-def build(paths: Paths, folder: Path, reference: str, *, push: bool) -> str:
+def build(paths: Paths, folder: Path, reference: str, *, push: bool, fresh: bool = False) -> str:
     """Build a folder with a Containerfile; returns the digest in the registry, or the image's id on this machine.
 
+    `fresh`: no step comes from an earlier build.
     Raises SandboxError.
     """
     target = _target(reference)
     progress = Progress()
     with images.exclusive(paths, progress):
         buildah.ensure_base_in_storage(paths, ensure_base(paths, progress))
-        buildah.build(paths, folder / RECIPE, folder, reference, reproducible=True)
+        buildah.build(paths, folder / RECIPE, folder, reference, reproducible=True, fresh=fresh)
         if not push:
             return buildah.run(paths, "inspect", "--format", "{{.FromImageID}}", reference)
         digest = buildah.push(paths, reference, target)
