@@ -66,6 +66,9 @@ PATH_REQUESTS: Final = "/requests"
 PATH_REPLY: Final = "/reply"
 """On the gateway's internal port: `/reply/<request id>`, where a worker streams an answer to."""
 
+PATH_BODIES: Final = "/bodies"
+"""On the gateway's internal port: `/bodies/<name>`, where workers find large bodies that lie in a bucket."""
+
 # --- Queue ------------------------------------------------------------------------------------------------
 CONSUMER: Final = "w"
 """The one durable pull consumer of every endpoint's stream."""
@@ -140,6 +143,14 @@ ENV_NATS_PASSWORD: Final = "HOLDFAST_NATS_PASSWORD"
 ENV_NATS_CREDENTIALS: Final = "HOLDFAST_NATS_CREDENTIALS"
 """Path of the broker's credentials file for this part (NATS's own format), as the components make them. Without it,
 and without a user: a broker without authentication, as in process tests."""
+ENV_BODIES_BUCKET: Final = "HOLDFAST_BODIES_BUCKET"
+"""Gateway: the S3 bucket for large bodies; unset: they are kept in the broker. AWS's own variables say the rest:
+AWS_REGION, credentials, and AWS_ENDPOINT_URL_S3 for another server of its protocol."""
+ENV_BODIES_URL: Final = "HOLDFAST_BODIES_URL"
+"""Worker: a gateway's internal port, by way of which it reaches bodies in a bucket; unset: they are in the broker."""
+ENV_BODIES_KEY: Final = "HOLDFAST_BODIES_KEY"
+"""Path of a file with the key to bodies in a bucket: a worker's own, and for gateways the one that all are made
+from (`tokens.body_key`)."""
 ENV_NATS_REPLICAS: Final = "HOLDFAST_NATS_REPLICAS"
 """How many servers keep each stream: 1 or 3."""
 ENV_NAMESPACE: Final = "HOLDFAST_NAMESPACE"

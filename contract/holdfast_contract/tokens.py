@@ -64,3 +64,8 @@ def opens(token: str, accepted: Iterable[TokenHash]) -> bool:
     for candidate in accepted:
         found |= hmac.compare_digest(candidate.sha256, digest)
     return found
+
+
+def body_key(root: str, endpoint: str) -> str:
+    """The key with which an endpoint's workers ask a gateway for bodies. `root`: what all of them are made from."""
+    return hmac.new(root.encode(), f"bodies of {endpoint}".encode(), hashlib.sha256).hexdigest()

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from holdfast_contract import names
 
-__all__ = ["Login"]
+__all__ = ["Login", "read_secret"]
 
 _JWT: Final = re.compile(r"BEGIN NATS USER JWT-+\s+(\S+)\s+-")
 _SEED: Final = re.compile(r"BEGIN USER NKEY SEED-+\s+(\S+)\s+-")
@@ -57,6 +57,17 @@ class Login:
             return base64.b64encode(_read(path)[1].sign(challenge.encode()))
 
         return {"user_jwt_cb": statement, "signature_cb": signature}
+
+
+def read_secret(environ: Mapping[str, str], variable: str) -> str:
+    """What stands in the file that a variable names; empty where it is unset. Raises ValueError naming the file."""
+    path = environ.get(variable)
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise ValueError(f"{variable}={path} cannot be read: {error.strerror}") from error
 
 
 def _read(path: Path) -> tuple[str, Ed25519PrivateKey]:

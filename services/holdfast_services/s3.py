@@ -75,9 +75,11 @@ class S3Bodies:
         self._session = aiohttp.ClientSession(timeout=_TIMEOUT, auto_decompress=False)
 
     @classmethod
-    def connect(cls, bucket: S3Bucket) -> S3Bodies:
+    async def connect(cls, bucket: S3Bucket) -> S3Bodies:
         """With the credentials that this process has. Raises ValueError where it has none."""
-        credentials = Session().get_credentials()
+        credentials = await asyncio.to_thread(
+            lambda: Session().get_credentials()
+        )  # asks by requests that block
         if credentials is None:
             raise ValueError(
                 f"no AWS credentials for bucket {bucket.name}: give the gateway's service account a pod identity "

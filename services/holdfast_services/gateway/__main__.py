@@ -17,11 +17,12 @@ import uvloop
 
 from holdfast_contract import names, problems
 from holdfast_services import memory
-from holdfast_services.bodies import Bodies
+from holdfast_services.bodies import Bodies, BodyStore
 from holdfast_services.broker import Broker
 from holdfast_services.documents import DirectoryDocuments, DocumentSource, KubernetesDocuments
 from holdfast_services.gateway.activity import Activity
 from holdfast_services.gateway.app import InternalApp, PublicApp
+from holdfast_services.gateway.body_pages import BodyPages
 from holdfast_services.gateway.catalog import Catalog
 from holdfast_services.gateway.cluster import ClusterReplicas
 from holdfast_services.gateway.coldstart import ColdStarts
@@ -48,6 +49,7 @@ from holdfast_services.gateway.webhooks import Webhooks
 from holdfast_services.kube import Cluster
 from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
+from holdfast_services.s3 import S3Bodies
 from holdfast_services.tracing import Tracing
 
 _log = Log("gateway")
@@ -93,7 +95,7 @@ async def assemble(
     await broker.subscribe(names.SUBJECT_GATEWAYS, peers.heard)
     parts = Parts(
         broker=broker,
-        bodies=Bodies(broker),
+        bodies=await _body_store(settings, broker, stack),
         catalog=catalog,
         held=held,
         signer=signer,
@@ -146,7 +148,8 @@ async def assemble(
         work.append(usage.run())
     public = PublicApp(parts, server, submissions, pages, request_pages, metrics, settings.domain)
     pages.endpoint_pages.app = public
-    internal = InternalApp(parts, Replies(held, signer, broker), pages, metrics)
+    shared = BodyPages(parts.bodies, settings.bodies_key) if settings.bodies_bucket else None
+    internal = InternalApp(parts, Replies(held, signer, broker), pages, metrics, shared)
     return Assembled(
         parts=parts,
         pages=pages,
@@ -154,6 +157,15 @@ async def assemble(
         internal=internal,
         work=tuple(work),
     )
+
+
+async def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack) -> BodyStore:
+    """The bucket where there is one, else the broker. Raises ValueError where the bucket cannot be entered."""
+    if settings.bodies_bucket is None:
+        return Bodies(broker)
+    store = await S3Bodies.connect(settings.bodies_bucket)
+    stack.push_async_callback(store.close)
+    return store
 
 
 async def run(settings: Settings, tracing: Tracing | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast_contract import names, problems
 from holdfast_services import headers as header_rules
 from holdfast_services.exposition import CONTENT_TYPE
+from holdfast_services.gateway.body_pages import BodyPages
 from holdfast_services.gateway.core import admission, ids
 from holdfast_services.gateway.core.refusal import Answer, Refusal, problem_answer
 from holdfast_services.gateway.core.routing import Target, route
@@ -149,8 +150,17 @@ class PublicApp:
 class InternalApp:
     """What only the cluster sees: workers' replies, metrics, health."""
 
-    def __init__(self, parts: Parts, replies: Replies, pages: Pages, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        replies: Replies,
+        pages: Pages,
+        metrics: Metrics,
+        bodies: BodyPages | None = None,
+    ) -> None:
+        """`bodies`: None where workers find bodies in the broker."""
         self._parts = parts
+        self._bodies = bodies
         self._replies = replies
         self._pages = pages
         self._metrics = metrics
@@ -162,6 +172,8 @@ class InternalApp:
         path: str = scope["path"]
         if path.startswith(names.PATH_REPLY + "/"):
             await self._replies.receive_answer(scope, receive, send)
+        elif self._bodies is not None and path.startswith(names.PATH_BODIES + "/"):
+            await self._bodies(scope, receive, send)
         elif path == "/metrics":
             parts = self._parts
             text = self._metrics.text(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from holdfast_contract import names
-from holdfast_services.credentials import Login
+from holdfast_services.credentials import Login, read_secret
+from holdfast_services.s3 import S3Bucket
 
 __all__ = ["Settings"]
 
@@ -18,6 +19,9 @@ class Settings:
 
     nats_url: str
     login: Login
+    bodies_bucket: S3Bucket | None
+    bodies_key: str = field(repr=False)
+    """What endpoints' keys to bodies are made from; empty without a bucket."""
     nats_replicas: int
     namespace: str
     documents_dir: str | None
@@ -53,6 +57,8 @@ class Settings:
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
             login=Login.read(environ),
+            bodies_bucket=_bucket(environ),
+            bodies_key=read_secret(environ, names.ENV_BODIES_KEY),
             nats_replicas=int(number(names.ENV_NATS_REPLICAS, 1)),
             namespace=environ.get(names.ENV_NAMESPACE) or names.ENDPOINTS_NAMESPACE,
             documents_dir=environ.get(names.ENV_DOCUMENTS_DIR) or None,
@@ -77,3 +83,16 @@ class Settings:
             otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
             trace_ratio=number(names.ENV_TRACE_RATIO, 1),
         )
+
+
+def _bucket(environ: Mapping[str, str]) -> S3Bucket | None:
+    name = environ.get(names.ENV_BODIES_BUCKET)
+    if not name:
+        return None
+    if not environ.get(names.ENV_BODIES_KEY):
+        raise ValueError(f"{names.ENV_BODIES_BUCKET} is set without {names.ENV_BODIES_KEY}: set both")
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    if not region:
+        raise ValueError(f"{names.ENV_BODIES_BUCKET} is set without AWS_REGION: set it to the bucket's")
+    endpoint_url = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or None
+    return S3Bucket(name, region, endpoint_url)

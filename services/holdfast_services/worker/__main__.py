@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -20,15 +20,16 @@ from pydantic import ValidationError
 from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
 from holdfast_services import memory
-from holdfast_services.bodies import Bodies
+from holdfast_services.bodies import Bodies, BodyStore
 from holdfast_services.broker import Broker
-from holdfast_services.credentials import Login
+from holdfast_services.credentials import Login, read_secret
 from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
 from holdfast_services.tracing import Tracing
 from holdfast_services.worker.attempt import DEFAULT_MAX_RESULT_BYTES, Means
 from holdfast_services.worker.http import make_app
 from holdfast_services.worker.model import Model
+from holdfast_services.worker.remote import GatewayBodies
 from holdfast_services.worker.reply import ReplySession
 from holdfast_services.worker.service import WorkerService
 
@@ -43,6 +44,9 @@ class Settings:
 
     nats_url: str
     login: Login
+    bodies_url: str | None
+    bodies_key: str = field(repr=False)
+    """This endpoint's, where bodies are reached by way of a gateway."""
     document: EndpointDocument
     model_url: str
     replica: str
@@ -70,6 +74,8 @@ class Settings:
             nats_url=environ.get(names.ENV_NATS_URL)
             or f"nats://nats.{names.SYSTEM_NAMESPACE}:{names.NATS_PORT}",
             login=Login.read(environ),
+            bodies_url=environ.get(names.ENV_BODIES_URL) or None,
+            bodies_key=read_secret(environ, names.ENV_BODIES_KEY),
             document=document,
             model_url=(environ.get(names.ENV_MODEL_URL) or f"http://127.0.0.1:{document.port}").rstrip("/"),
             replica=environ.get(names.ENV_POD_NAME) or f"{socket.gethostname()}-{os.getpid()}",
@@ -81,6 +87,14 @@ class Settings:
             log_level=environ.get(names.ENV_LOG_LEVEL) or "info",
             otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
         )
+
+
+def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack) -> BodyStore:
+    if settings.bodies_url is None:
+        return Bodies(broker)
+    store = GatewayBodies(settings.bodies_url, settings.bodies_key)
+    stack.push_async_callback(store.close)
+    return store
 
 
 async def run(settings: Settings, tracing: Tracing | None = None) -> int:
@@ -102,7 +116,7 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> int:
             inbox=names.inbox_prefix("worker", settings.document.name),
         )
         stack.push_async_callback(broker.close)
-        bodies = Bodies(broker)
+        bodies = _body_store(settings, broker, stack)
         model = Model(settings.model_url, settings.document.health_check_path, bodies)
         stack.push_async_callback(model.close)
         replies = ReplySession()

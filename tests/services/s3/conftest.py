@@ -95,7 +95,7 @@ def moto(one_moto: Moto) -> Moto:
 @pytest.fixture
 async def bodies(moto: Moto) -> AsyncIterator[S3Bodies]:
     """The store under test."""
-    store = S3Bodies.connect(S3Bucket(BUCKET, REGION, moto.url))
+    store = await S3Bodies.connect(S3Bucket(BUCKET, REGION, moto.url))
     try:
         yield store
     finally:

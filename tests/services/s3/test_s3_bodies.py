@@ -99,7 +99,7 @@ async def test_a_read_that_broke_off_goes_on_at_the_same_byte(bodies: S3Bodies, 
     body = os.urandom(3 * MIB)
     await stored(bodies, NAME, body)
     async with cutting(moto, MIB) as (url, cuts):
-        broken = S3Bodies.connect(S3Bucket(BUCKET, "us-east-1", url))
+        broken = await S3Bodies.connect(S3Bucket(BUCKET, "us-east-1", url))
         try:
             assert await read(broken, NAME) == body
         finally:
@@ -111,7 +111,9 @@ async def test_a_bucket_that_is_gone_is_told_after_four_tries(monkeypatch: pytes
     monkeypatch.setattr(s3, "_FIRST_WAIT_S", 0.01)
     with socket.socket() as taken:  # bound, and nobody listens
         taken.bind(("127.0.0.1", 0))
-        bodies = S3Bodies.connect(S3Bucket("b", "us-east-1", f"http://127.0.0.1:{taken.getsockname()[1]}"))
+        bodies = await S3Bodies.connect(
+            S3Bucket("b", "us-east-1", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        )
         try:
             with pytest.raises(BrokerDown, match=r"bucket b: HEAD chat\.01a2"):
                 await bodies.size(NAME)
@@ -120,7 +122,7 @@ async def test_a_bucket_that_is_gone_is_told_after_four_tries(monkeypatch: pytes
 
 
 async def test_a_bucket_that_does_not_exist_is_no_missing_body(moto: Moto) -> None:
-    other = S3Bodies.connect(S3Bucket("nobodys", "us-east-1", moto.url))
+    other = await S3Bodies.connect(S3Bucket("nobodys", "us-east-1", moto.url))
     try:
         with pytest.raises(BrokerDown, match="nobodys"):
             await stored(other, NAME, b"abc")
@@ -134,7 +136,7 @@ def test_a_bucket_of_aws_is_found_by_its_region() -> None:
     assert S3Bucket("b", "eu-west-1", "http://127.0.0.1:1/").url == "http://127.0.0.1:1/b"
 
 
-def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_credentials_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("botocore.session.Session.get_credentials", lambda self: None)
     with pytest.raises(ValueError, match="give the gateway's service account a pod identity or a role"):
-        S3Bodies.connect(S3Bucket("b", "eu-west-1"))
+        await S3Bodies.connect(S3Bucket("b", "eu-west-1"))
