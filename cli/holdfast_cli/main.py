@@ -17,6 +17,7 @@ from holdfast_cli.commands import (
     endpoints,
     init,
     preview,
+    prices,
     sandbox,
     serve,
     token,
@@ -46,6 +47,7 @@ def cli() -> None:
 COMMANDS = (
     endpoints.list_endpoints,
     endpoints.status,
+    endpoints.metrics,
     calls.infer,
     calls.submit,
     calls.result,
@@ -59,6 +61,7 @@ COMMANDS = (
     build.build,
     token.token,
     preview.preview_comment,
+    prices.prices,
     sandbox.sandbox,
     completion.completion,
 )

@@ -16,7 +16,9 @@ UNCHANGED: Final = frozenset({"same", "read", "refresh", "discard", "discard-rep
 REPLACING: Final = frozenset({"replace", "create-replacement", "delete-replaced", "import-replacement"})
 OTHERS: Final = ""
 """The group of resources that belong to no endpoint."""
-_TOLD: Final = re.compile(r'^endpoint "([a-z][-a-z0-9]{0,39})": (not checked|refused|warning): (.{1,400})$')
+_TOLD: Final = re.compile(
+    r'^(?:(?:warning|error): )?endpoint "([a-z][-a-z0-9]{0,39})": (not checked|refused|warning): (.{1,400})$'
+)
 """Our own components' words about an endpoint. Other diagnostics are engine output and stay out."""
 
 

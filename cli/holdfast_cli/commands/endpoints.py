@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -73,6 +74,61 @@ def status(connection: Connection, name: str, as_json: bool) -> None:
             ("last cold start", _phases(found)),
             *([("wrong", style(found.failure, fg="red"))] if found.failure else []),
         ]
+    )
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+@connected
+def metrics(connection: Connection, name: str | None, as_json: bool) -> None:
+    """Say how busy, fast and expensive the endpoint NAME is, or all that your token opens.
+
+    Latency and errors are one gateway's, of the last 15 minutes; what gateways, workers and scaler count in full is
+    at their `/metrics`, for Prometheus.
+    """
+    with connection.client(timeout_s=30) as client:
+        found = [client.endpoint(name)] if name else client.endpoints()
+    if as_json:
+        print_json([{key: one.raw.get(key) for key in ("name", *_MEASURED)} for one in found])
+        return
+    if not found:
+        note("no endpoint: none is declared, or none is public and your token opens none")
+        return
+    headings = (
+        "name",
+        "ready",
+        "busy",
+        "waiting",
+        "p50",
+        "p90",
+        "p99",
+        "requests",
+        "errors",
+        "usd/hour",
+        "this month",
+    )
+    print_table(headings, [_measured(one.raw) for one in found])
+
+
+_MEASURED = ("replicas", "waiting", "running", "window_s", "latency", "errors", "cost")
+
+
+def _measured(raw: Mapping[str, Any]) -> tuple[object, ...]:
+    replicas, latency, cost = raw.get("replicas") or {}, raw.get("latency") or {}, raw.get("cost") or {}
+    errors = ", ".join(f"{count} {cause}" for cause, count in sorted((raw.get("errors") or {}).items()))
+    seconds = (latency.get(key) for key in ("p50_s", "p90_s", "p99_s"))
+    now, month = cost.get("usd_per_hour_now"), cost.get("usd_this_month")
+    return (
+        raw.get("name"),
+        replicas.get("ready"),
+        replicas.get("busy"),
+        raw.get("waiting"),
+        *(None if value is None else f"{value:.3g} s" for value in seconds),
+        latency.get("count", 0),
+        errors or "none",
+        None if now is None else f"{now:.2f}",
+        None if month is None else f"{month:.2f}",
     )
 
 

@@ -43,12 +43,13 @@ def build(tools: tuple[str, ...]) -> None:
 
 
 @sandbox.command()
-def up() -> None:
+@click.option("--no-images", is_flag=True, help="Do not build the images of services and templates.")
+def up(no_images: bool) -> None:
     """Bring the platform up; does nothing that is already done, and heals what a crash left."""
     with _told_plainly():
         from holdfast_sandbox import lifecycle
 
-        lifecycle.up()
+        lifecycle.up(project_images=not no_images)
     click.echo('next: eval "$(holdfast sandbox env)"', err=True)
 
 

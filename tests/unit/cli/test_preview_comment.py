@@ -110,7 +110,11 @@ def test_what_was_not_checked_is_said_and_engine_output_is_not() -> None:
             "severity": "info",
             "message": 'endpoint "chat": not checked: image: offline\n',
         },
-        {"urn": _urn("chat"), "severity": "info", "message": 'endpoint "chat": refused: quota: 4 of 2 GPUs'},
+        {
+            "urn": _urn("chat"),
+            "severity": "info",
+            "message": 'error: endpoint "chat": refused: quota: 4 of 2 GPUs',
+        },
         {"urn": _urn("chat"), "severity": "info", "message": "hunter2"},
         {"urn": STACK, "severity": "info", "message": 'endpoint "chat": not checked: from elsewhere'},
     ]

@@ -52,15 +52,18 @@ def test_build_without_names_builds_everything(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_up_says_what_comes_next(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(lifecycle, "up", lambda: None)
+    asked: list[bool] = []
+    monkeypatch.setattr(lifecycle, "up", lambda *, project_images: asked.append(project_images))
     assert main(["sandbox", "up"]) == Exit.OK
-    assert capsys.readouterr().err == 'next: eval "$(holdfast sandbox env)"\n'
+    assert main(["sandbox", "up", "--no-images"]) == Exit.OK
+    assert asked == [True, False]
+    assert capsys.readouterr().err == 'next: eval "$(holdfast sandbox env)"\n' * 2
 
 
 def test_what_the_sandbox_complains_of_is_shown_as_it_is(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse() -> None:
+    def refuse(**_: bool) -> None:
         raise SandboxError("port 6443 is taken: stop what listens there")
 
     monkeypatch.setattr(lifecycle, "up", refuse)
