@@ -13,6 +13,9 @@ from pulumi_project import Project
 from holdfast_cli.main import main
 from pulumi_holdfast.plan.code import plan_code
 
+# Seven runs of the engine in one test: on a busy machine they take longer than the usual limit.
+pytestmark = pytest.mark.timeout(300)
+
 BUILDER = """
 import json, sys
 from pathlib import Path
