@@ -205,12 +205,31 @@ class _Outputs(mocks.Mocks):
                 platform = self._shared.model_dump(mode="json")
                 exported = {PLATFORM_OUTPUT: platform, PLATFORM_KEY_OUTPUT: PLATFORM_KEY}
             state |= {"outputs": exported, "secretOutputNames": [PLATFORM_KEY_OUTPUT]}
+        elif args.typ.startswith("aws:"):
+            state = _aws_state(args.typ, args.name, state)
         elif isinstance(state.get("metadata"), Mapping):
             state["metadata"] = {"name": f"{args.name}-1a2b3c", **state["metadata"]}
         return f"{args.name}-id", state
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], None]:
         return {}, None
+
+
+def _aws_state(kind: str, name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What AWS would have added, as far as the components use it."""
+    given: dict[str, Any] = {"arn": f"arn:aws:test:us-east-1:123456789012:{name}", "name": name, **inputs}
+    if kind == "aws:eks/cluster:Cluster":
+        given["endpoint"] = "https://cluster.test"
+        given["certificateAuthority"] = {"data": "dGVzdA=="}
+        given["vpcConfig"] = {**given["vpcConfig"], "clusterSecurityGroupId": f"{name}-group"}
+    elif kind == "aws:eks/nodeGroup:NodeGroup":
+        given["resources"] = [{"autoscalingGroups": [{"name": f"eks-{name}"}]}]
+    elif kind == "aws:ec2/launchTemplate:LaunchTemplate":
+        given["latestVersion"] = 1
+    elif kind == "aws:acm/certificate:Certificate":
+        record = {"resourceRecordName": "_a.test", "resourceRecordType": "CNAME", "resourceRecordValue": "_b"}
+        given["domainValidationOptions"] = [{"domainName": given["domainName"], **record}]
+    return given
 
 
 class _Recorder(mocks.MockMonitor):

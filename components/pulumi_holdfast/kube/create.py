@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import Any, Final, cast
 
 import pulumi
 
@@ -17,15 +18,26 @@ _CLASSES: Final[Mapping[tuple[str, str], str]] = {
     ("v1", "Secret"): "core.v1",
     ("v1", "Service"): "core.v1",
     ("v1", "ServiceAccount"): "core.v1",
+    ("apps/v1", "DaemonSet"): "apps.v1",
     ("apps/v1", "Deployment"): "apps.v1",
     ("apps/v1", "StatefulSet"): "apps.v1",
     ("rbac.authorization.k8s.io/v1", "Role"): "rbac.v1",
     ("rbac.authorization.k8s.io/v1", "RoleBinding"): "rbac.v1",
     ("networking.k8s.io/v1", "NetworkPolicy"): "networking.v1",
     ("policy/v1", "PodDisruptionBudget"): "policy.v1",
+    ("scheduling.k8s.io/v1", "PriorityClass"): "scheduling.v1",
+    ("storage.k8s.io/v1", "StorageClass"): "storage.v1",
 }
 """Modules of the SDK, imported when first used: each takes tenths of a second."""
-_ARGUMENTS: Final = {"stringData": "string_data", "roleRef": "role_ref"}
+_ARGUMENTS: Final = {
+    "allowVolumeExpansion": "allow_volume_expansion",
+    "globalDefault": "global_default",
+    "preemptionPolicy": "preemption_policy",
+    "reclaimPolicy": "reclaim_policy",
+    "roleRef": "role_ref",
+    "stringData": "string_data",
+    "volumeBindingMode": "volume_binding_mode",
+}
 
 
 class Creation:
@@ -35,7 +47,9 @@ class Creation:
         self.children: dict[str, pulumi.CustomResource] = {}
         self._name = name
         self._parent = parent
-        self._outputs = dict(outputs)
+        # Not copied: the outputs of an AWS platform are looked up by name, not listed.
+        self._own: dict[str, pulumi.Input[Any]] = {}
+        self._outputs = ChainMap(self._own, cast("MutableMapping[str, pulumi.Input[Any]]", outputs))
 
     def create(self, plan: Iterable[Manifest]) -> None:
         """Create every object of a plan."""
@@ -44,7 +58,7 @@ class Creation:
 
     def provide(self, name: str, value: pulumi.Input[Any]) -> None:
         """A value for a hole that is only known once an earlier object exists."""
-        self._outputs[name] = value
+        self._own[name] = value
 
     def _one(self, manifest: Manifest) -> pulumi.CustomResource:
         body = {key: fill(value, self._outputs) for key, value in manifest.body.items()}
