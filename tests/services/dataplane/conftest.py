@@ -205,6 +205,15 @@ class Plane:
         """What the workers of an endpoint show the broker; here it asks nobody."""
         return {}
 
+    async def moto(self) -> str:
+        """Start the stand-in for S3; its URL."""
+        port = free_port()
+        argv = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        self._process(Process(argv, self.folder / "moto.log"))
+        url = f"http://127.0.0.1:{port}"
+        await until(lambda: self.status(f"{url}/moto-api/", 200), "moto answers", deadline_s=60)
+        return url
+
     # --- parts --------------------------------------------------------------------------------------------
     def document(self, name: str = "demo", **fields: Any) -> EndpointDocument:
         """Declare an endpoint; fields of `scaling` may stand beside the others."""
@@ -476,7 +485,7 @@ async def three_brokers(tmp_path: Path, nats_server: Path) -> AsyncIterator[Clus
 
 @pytest.fixture(scope="session")
 def scale() -> float:
-    """HOLDFAST_PROOF_SCALE multiplies the sizes of the proofs; 1: the whole level stays below six minutes."""
+    """HOLDFAST_PROOF_SCALE multiplies the sizes of the proofs: below 1 for a quick look; 1: as they are stated."""
     return float(os.environ.get("HOLDFAST_PROOF_SCALE", "1"))
 
 

@@ -26,7 +26,7 @@ async def ask(plane: Plane, gateway: Gateway, **headers: str) -> int:
 async def test_a_slow_reader_costs_no_memory_and_disturbs_nobody(
     plane: Plane, scale: float, figures: Callable[[str], None]
 ) -> None:
-    size = int(64 * MIB * scale)
+    size = int(200 * MIB * scale)
     plane.document(max_replicas=2)
     gateway = await plane.gateway()
     slow_replica = await plane.replica()
