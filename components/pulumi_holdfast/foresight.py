@@ -16,7 +16,7 @@ import pulumi
 
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.plan import coldstart, feasibility
-from pulumi_holdfast.plan.feasibility import Answers, Finding, Questions, Status
+from pulumi_holdfast.plan.feasibility import Answers, AnswersError, Finding, Questions, Status
 from pulumi_holdfast.plan.replay import Request, Startup, TraceError, parse_trace, replay
 from pulumi_holdfast.plan.wiring import image_on
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, EndpointSpec
@@ -35,7 +35,7 @@ class Feasibility(StrEnum):
 
 
 class ForesightError(ValueError, pulumi.RunError):
-    """The declaration cannot become real, or a file that a preview needs cannot be read."""
+    """What is declared cannot be had, or a file that a preview needs cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ class Looker:
         self._vcpus: dict[str, float] = defaultdict(float)
         self._counted: dict[str, int] = defaultdict(int)
         self._recorder: Any = None
+        self._open = 0
+        """Endpoints that are being looked into."""
+        self._all_told = asyncio.Event()
+        self._refused: list[str] = []
 
     def look(
         self, spec: EndpointSpec, contract: pulumi.Output[PlatformContract], component: pulumi.Resource
@@ -76,6 +80,7 @@ class Looker:
             _cold_start(spec, None, component)
             return
         counted = self._count(spec)
+        self._open += 1
 
         def checked(known: PlatformContract) -> Awaitable[bool]:
             return self._checked(spec, known, counted, component)
@@ -84,6 +89,30 @@ class Looker:
         del done  # Pulumi waits for every output of a program
 
     async def _checked(
+        self,
+        spec: EndpointSpec,
+        contract: PlatformContract,
+        counted: tuple[str, float, int] | None,
+        component: pulumi.Resource,
+    ) -> bool:
+        try:
+            refused = await self._looked(spec, contract, counted, component)
+            if refused and self.settings.feasibility is Feasibility.ENFORCE:
+                self._refused.append(spec.name)
+        finally:
+            self._open -= 1
+            if self._open == 0:
+                self._all_told.set()
+        if spec.name in self._refused:
+            # An error that is only logged fails no preview, and one that is raised at once would be the only one.
+            await self._all_told.wait()
+            names = ", ".join(sorted(self._refused))
+            raise ForesightError(
+                f"{names} cannot be had as declared, see above: correct it, or set holdfast:feasibility to warn"
+            )
+        return True
+
+    async def _looked(
         self,
         spec: EndpointSpec,
         contract: PlatformContract,
@@ -99,8 +128,12 @@ class Looker:
             found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
         known = answers.images.get(image) if image else None
         _cold_start(spec, known.bytes if known else None, component)
-        self._report(spec, found, answers, component)
-        return True
+        refused = self._report(spec, found, answers, component)
+        # Messages of a resource wait for its URN in tasks that nobody else waits for.
+        await component.urn.future()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return refused
 
     def _count(self, spec: EndpointSpec) -> tuple[str, float, int] | None:
         """Adds the endpoint to what counts against its quota; the sum with it, in order of declaration."""
@@ -115,9 +148,7 @@ class Looker:
     def _answers(self, region: str, asked: Questions) -> Answers:
         if self.settings.answers is not None:
             if self._recorded is None:
-                self._recorded = feasibility.parse_answers(
-                    _text(self.settings.answers, "holdfast:feasibilityAnswers"), str(self.settings.answers)
-                )
+                self._recorded = _recorded(self.settings.answers)
             return self._recorded
         found = self._ask(region, asked)
         if self.settings.record is not None:
@@ -129,7 +160,7 @@ class Looker:
 
     def _report(
         self, spec: EndpointSpec, found: list[Finding], answers: Answers, component: pulumi.Resource
-    ) -> None:
+    ) -> bool:
         when = f" (as recorded {answers.recorded})" if self.settings.answers else ""
         failed = [one.text for one in found if one.status is Status.FAILED]
         for one in found:
@@ -141,12 +172,7 @@ class Looker:
         for text in failed:
             log = pulumi.log.error if enforced else pulumi.log.warn
             _tell(spec, "refused", f"{text}{when}", component, log)
-        if failed and enforced:
-            count = "1 check" if len(failed) == 1 else f"{len(failed)} checks"
-            raise ForesightError(
-                f'endpoint "{spec.name}" cannot be had as declared: {count} failed; correct it, or set '
-                "holdfast:feasibility to warn"
-            )
+        return bool(failed)
 
     def _replay(self, spec: EndpointSpec, component: pulumi.Resource) -> None:
         if self.settings.traces is None:
@@ -205,6 +231,13 @@ def _tell(
     spec: EndpointSpec, what: str, text: str, component: pulumi.Resource, log: Callable[..., Any]
 ) -> None:
     log(f'endpoint "{spec.name}": {what}: {text}', component)
+
+
+def _recorded(path: Path) -> Answers:
+    try:
+        return feasibility.parse_answers(_text(path, "holdfast:feasibilityAnswers"), str(path))
+    except AnswersError as error:
+        raise ForesightError(str(error)) from None
 
 
 def _text(path: Path, setting: str) -> str:
