@@ -80,8 +80,10 @@ def test_without_declared_secrets_there_is_no_role_that_reads_any() -> None:
 
 
 def test_the_gateway_reaches_bodies_and_replicas_read_weights() -> None:
-    (bodies,) = statements("gateway-role").values()
-    assert bodies["Resource"] == ["arn:aws:s3:::gpu-123456789012-us-east-1-bodies/bodies/*"]
+    bodies = statements("gateway-role")
+    bucket = "arn:aws:s3:::gpu-123456789012-us-east-1-bodies"
+    assert bodies["Bodies"]["Resource"] == [f"{bucket}/bodies/*"]
+    assert bodies["TellMissingFromForbidden"]["Resource"] == [bucket]
     weights = statements("replicas-role")
     assert weights["ReadWeights"]["Action"] == ["s3:GetObject"]
     assert weights["ReadWeights"]["Resource"] == ["arn:aws:s3:::gpu-123456789012-us-east-1-weights/weights/*"]

@@ -92,8 +92,14 @@ def needs(spec: AwsSpec) -> list[Identity]:
 
 
 def _bodies(spec: AwsSpec) -> tuple[Json, ...]:
-    below = f"{_bucket_arn(spec, bodies_bucket(spec))}/{BODIES_PREFIX}*"
-    return (allow("Bodies", ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"], [below]),)
+    """The gateway alone reaches them; workers go by way of it. Without the right to list, S3 answers 403 for a body
+    that is not there, which is no answer to whether it is."""
+    bucket = _bucket_arn(spec, bodies_bucket(spec))
+    actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
+    return (
+        allow("Bodies", actions, [f"{bucket}/{BODIES_PREFIX}*"]),
+        allow("TellMissingFromForbidden", ["s3:ListBucket"], [bucket]),
+    )
 
 
 def _weights(spec: AwsSpec) -> tuple[Json, ...]:
