@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import promql_parser
+import pulumi
 import pytest
 
-from holdfast_contract import metrics, names
+import pulumi_holdfast as holdfast
+from holdfast_contract import metrics, names, problems
+from pulumi_holdfast import testing
 from pulumi_holdfast.plan.manifest import Manifest
 from pulumi_holdfast.plan.system import alerts, monitoring
 from pulumi_holdfast.plan.system.dashboard import PANELS, dashboard
@@ -120,8 +123,6 @@ def test_each_of_the_named_troubles_has_an_alert() -> None:
 
 
 def test_causes_and_phases_that_alerts_match_exist() -> None:
-    from holdfast_contract import problems
-
     text = " ".join(EXPRESSIONS.values())
     slugs = {problem.slug for problem in problems.ALL}
     assert set(re.findall(r"cause=.([a-z-]+)", text)) <= slugs
@@ -186,6 +187,26 @@ def test_monitors_select_every_part_by_its_labels_and_a_port_that_it_has() -> No
         ]
         assert any("holdfast.dev/monitoring" in json.dumps(rule) for rule in opened)
     assert found["replica-monitor"].body["spec"]["namespaceSelector"] == {"matchNames": ["holdfast"]}
+
+
+def test_the_shared_stack_makes_them_as_its_children() -> None:
+    def program() -> None:
+        holdfast.SharedStack(
+            "holdfast",
+            {
+                "services_image": "a:1",
+                "base_url": "https://gpu.example",
+                "broker_secret": pulumi.Output.secret("x" * 32),
+                "observability": {"monitors": True, "alerts": True},
+            },
+        )
+
+    made = testing.record(program)
+    for child in ("dashboard", "gateway-monitor", "scaler-monitor", "replica-monitor", "alerts"):
+        assert f"holdfast-{child}" in made.names
+    rules = made["holdfast-alerts"].inputs
+    assert (rules["apiVersion"], rules["kind"]) == (monitoring.API, "PrometheusRule")
+    assert len(rules["spec"]["groups"][0]["rules"]) == len(alerts.ALERTS)
 
 
 def test_alerts_are_one_rule_object_with_every_alert() -> None:
