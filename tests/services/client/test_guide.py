@@ -21,12 +21,13 @@ def _command(kind: str, text: str) -> list[str]:
 
 
 async def test_every_marked_block_works(plane: Any, dataplane: Any, tmp_path: Path) -> None:
-    for name in ("receipts", "chat"):
+    for name in ("receipts", "chat", "parrot"):
         plane.document(name)
     gateway = await plane.gateway()
     await plane.replica("receipts")
     # A model that streams events, as a chat server does.
     await plane.replica("chat", STANDIN_STREAM_CHUNKS="3", STANDIN_STREAM_KIND="sse", STANDIN_SIZE="8")
+    await plane.replica("parrot", argv=(sys.executable, str(ROOT / "tests/support/openai_standin.py")))
     (tmp_path / "receipt.png").write_bytes(PICTURE.read_bytes())
     variables = {
         "HOLDFAST_URL": gateway.url,
@@ -34,8 +35,11 @@ async def test_every_marked_block_works(plane: Any, dataplane: Any, tmp_path: Pa
         "HOLDFAST_CONFIG": str(tmp_path / "none.toml"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    blocks = BLOCK.findall(GUIDE.read_text())
-    assert len(blocks) >= 8
+    text = GUIDE.read_text()
+    blocks = BLOCK.findall(text)
+    unmarked = re.findall(r"^```(?:sh|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert [one for one in unmarked if not one.startswith("export ")] == [], "nobody knows whether these work"
+    assert len(blocks) >= 14
     for kind, text in blocks:
         done = await asyncio.to_thread(
             subprocess.run,
