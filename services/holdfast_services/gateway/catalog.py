@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, Protocol
 
+from holdfast_contract import problems
 from holdfast_contract.document import EndpointDocument
 from holdfast_services.broker import BrokerError
 from holdfast_services.documents import DocumentSource, Snapshot
+from holdfast_services.gateway.core.refusal import Refusal
 from holdfast_services.logs import Log
 
 __all__ = ["Catalog", "Queues"]
@@ -19,6 +21,7 @@ _REMOVAL_GRACE_S: Final = 60.0
 """How long a queue outlives its document: a document that is replaced may be gone for a moment."""
 _ABSENCE_S: Final = 5.0
 _RETRY_S: Final = 1.0
+_NOT_TOLD: Final = "this gateway has just started and does not know its endpoints yet"
 
 
 class Queues(Protocol):
@@ -60,6 +63,7 @@ class Catalog:
         self._missing_since: dict[str, float] = {}
         self._ensured: dict[str, EndpointDocument] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
+        self._told = False
         self._wanted = asyncio.Event()
         self._on_removed: list[Callable[[str], None]] = []
         self.documents: Snapshot = MappingProxyType({})
@@ -67,6 +71,16 @@ class Catalog:
         """SHA-256 of every declared token, and the endpoints that it opens."""
         self.loaded = False
         """Whether a first snapshot is there and every queue in it exists."""
+
+    def find(self, name: str) -> EndpointDocument | None:
+        """The endpoint's document; None: there is none.
+
+        Raises Refusal while this gateway does not know yet what there is: it must not deny an endpoint then.
+        """
+        document = self.documents.get(name)
+        if document is None and not self._told:
+            raise Refusal(problems.QUEUE_DOWN, _NOT_TOLD, retry_after_s=_RETRY_S)
+        return document
 
     def on_removed(self, callback: Callable[[str], None]) -> None:
         """Call `callback` with the name of every endpoint that ceases to exist."""
@@ -107,6 +121,7 @@ class Catalog:
     def _settle(self, snapshot: Snapshot) -> None:
         gone = self.documents.keys() - snapshot.keys()
         self.documents = snapshot
+        self._told = True
         index: dict[str, list[str]] = {}
         for document in snapshot.values():
             for token in document.tokens:

@@ -130,7 +130,7 @@ class Pages:
 
     async def _endpoint(self, path: str, scope: dict[str, Any]) -> Answer:
         name, _, part = path.partition("/")
-        document = self._parts.catalog.documents.get(name)
+        document = self._parts.catalog.find(name)
         if document is None:
             raise Refusal(problems.UNKNOWN_ENDPOINT, f"there is no endpoint {name[:60]!r}")
         token = admission.bearer(header(scope, b"authorization"))

@@ -69,7 +69,7 @@ class RequestPages:
         token = admission.bearer(header(scope, b"authorization"))
         record = await self._records.find(request_id)
         unknown = Refusal(problems.UNKNOWN_REQUEST, f"there is no request {request_id}")
-        document = self._parts.catalog.documents.get(record.endpoint) if record is not None else None
+        document = self._parts.catalog.find(record.endpoint) if record is not None else None
         if record is None or document is None:
             raise unknown
         try:

@@ -108,7 +108,7 @@ class Server:
     def admit(self, scope: dict[str, Any], endpoint: str, path: str, request_id: str) -> Admitted:
         """Everything that can be said without the body. Raises Refusal."""
         parts = self._parts
-        document = parts.catalog.documents.get(endpoint)
+        document = parts.catalog.find(endpoint)
         if document is None:
             raise Refusal(problems.UNKNOWN_ENDPOINT, f"there is no endpoint {endpoint!r}" if endpoint else "")
         raw_headers: list[tuple[bytes, bytes]] = scope["headers"]
