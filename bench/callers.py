@@ -48,6 +48,10 @@ class Callers:
         self.answer_s: list[float] = []
         """Of answered synchronous ones."""
         self.kinds = dict(KINDS)
+        self.slowest_ms = 105
+        """What the model is asked to take, at most."""
+        self.asked = 0
+        """Requests so far."""
         self._last_seen: dict[int, str] = {}
         """What was heard last of each request that is under way: for the report on one without an end."""
 
@@ -59,7 +63,7 @@ class Callers:
 
     async def _caller(self, until: Callable[[], bool]) -> None:
         while not until():
-            number = next(self._numbers)
+            number = self.asked = next(self._numbers)
             kind = self._random.choices(list(self.kinds), list(self.kinds.values()))[0]
             began = time.monotonic()
             try:
@@ -129,7 +133,7 @@ class Callers:
         sent = {
             **self._headers,
             **headers,
-            "x-delay-ms": str(5 + number * 29 % 100),
+            "x-delay-ms": str(5 + number * 29 % (self.slowest_ms - 4)),
             "content-type": "application/octet-stream",
         }
         if read == self._stream:
@@ -157,7 +161,7 @@ class Callers:
         text = await answer.text()
         detail = f"{answer.status} {text[:300]}"
         again = answer.headers.get(names.HEADER_SHOULD_RETRY) != "false"
-        if answer.status in (429, 503) and again:
+        if answer.status in (409, 429, 503) and again:
             return Ending.REFUSED, request_id, detail
         return Ending.TOLD, request_id, detail
 

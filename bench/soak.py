@@ -1,10 +1,14 @@
-"""`python -m bench.soak [--minutes N]`: load with random kills; accepted must equal completed.
+"""`python -m bench.soak [--minutes N | --requests N]`: load with random kills; accepted must equal completed.
 
 Three gateways, four replicas of two slots, a scaler and a broker, all real processes. Synchronous, streaming and
 asynchronous requests arrive all the time; every few seconds one process is killed with SIGKILL and started again a
 moment later. At the end the load stops, and then: nothing waits or runs any more; every request that the broker
 acknowledged was executed to its end, or its caller was told otherwise; no caller got a wrong answer or none; no model
-ever had more than two requests. Exit code 1 where any of that does not hold.
+ever had more than two requests; every request with a record has a terminal state. Exit code 1 where any of that does
+not hold.
+
+`--requests N`: so many requests of callers that must not lose anything, synchronous and asynchronous, each asked again
+with the same idempotency key until it is answered; then accepted must equal completed to the last one.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import random
 import signal
 import sys
@@ -22,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import nats.errors
 import uvloop
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -44,6 +50,11 @@ _SETTLE_S: Final = 120.0
 """For what was under way when the load stopped: a lost attempt comes back after 15 s."""
 _SHOWN_FAULTS: Final = 20
 _SHOWN_TOLD: Final = 5
+_CERTAIN: Final = {"keyed": 70, "async": 30}
+"""Kinds of callers that ask until they are answered."""
+_CERTAIN_SLOWEST_MS: Final = 12
+"""Their model is quick, so that a hundred thousand take minutes."""
+_TERMINAL: Final = frozenset(state.value for state in messages.RequestState if state.terminal)
 _STANDIN: Final = ROOT / "tests" / "support" / "standin" / "standin.py"
 
 
@@ -154,12 +165,16 @@ class Soak:
         argv = [sys.executable, "-m", "holdfast_services.scaler"]
         return plane.processes.add(Process(argv, plane.folder / "scaler.log", env))
 
-    async def run(self, minutes: float) -> None:
-        """Load and kills for so long, then the load's end and what is under way."""
-        ends = time.monotonic() + 60 * minutes
+    async def run(self, minutes: float, requests: int | None) -> None:
+        """Load and kills for so long or so many requests, then the load's end and what is under way."""
+        ends = time.monotonic() + 60 * minutes if requests is None else math.inf
+        if requests is not None:
+            self.callers.kinds, self.callers.slowest_ms = dict(_CERTAIN), _CERTAIN_SLOWEST_MS
         killing = asyncio.create_task(self._kill_until(ends))
         try:
-            await self.callers.run(_CALLERS, lambda: time.monotonic() > ends)
+            await self.callers.run(
+                _CALLERS, lambda: time.monotonic() > ends or self.callers.asked >= (requests or math.inf)
+            )
         finally:
             killing.cancel()
             await asyncio.wait({killing})
@@ -207,6 +222,26 @@ class Soak:
             case _:
                 return list(self._plane.nats)
 
+    async def terminal_states(self) -> tuple[Counter[str], list[str]]:
+        """How many records ended in which state, and the requests whose record says none."""
+        begun: set[str] = set()
+        ended: dict[str, str] = {}
+        subject = f"$KV.{names.BUCKET_REQUESTS}.{_ENDPOINT}.>"
+        records = await self._plane.broker.jetstream.subscribe(subject, ordered_consumer=True)
+        while True:
+            try:
+                message = await records.next_msg(timeout=2)
+            except nats.errors.TimeoutError:
+                break
+            request_id, _, kind = message.subject.rpartition(f".{_ENDPOINT}.")[2].partition(".")
+            if not kind:
+                begun.add(request_id)
+            elif kind == "end":
+                ended[request_id] = str(json.loads(message.data)["state"])
+        await records.unsubscribe()
+        without = begun - ended.keys() | {one for one, state in ended.items() if state not in _TERMINAL}
+        return Counter(ended.values()), sorted(without)
+
     def executions(self) -> list[Execution]:
         """What the models recorded."""
         found = []
@@ -236,22 +271,28 @@ def executions(lines: list[str]) -> list[Execution]:
     ]
 
 
-async def soak(minutes: float, seed: int) -> bool:
-    """Run, print, and say whether all is accounted for."""
+async def soak(minutes: float, requests: int | None, seed: int) -> bool:
+    """Run, print, and say whether all is accounted for. `requests`: instead of `minutes`; see the module."""
     async with open_plane() as plane:
         it = Soak(plane, seed)
         await it.start()
-        print(f"soak of {minutes:g} minutes, seed {seed}", flush=True)
+        length = f"{minutes:g} minutes" if requests is None else f"{requests} requests"
+        print(f"soak of {length}, seed {seed}", flush=True)
         stuck = ""
         try:
-            await it.run(minutes)
+            await it.run(minutes, requests)
         except TimeoutError:
             depth = await plane.broker.depth(_ENDPOINT)
             stuck = f"the queue is not empty {_SETTLE_S:.0f} s after the load ended: {depth}"
         info = await plane.broker.jetstream.stream_info(names.stream_name(_ENDPOINT))
+        states, without_end = await it.terminal_states()
         account = settle(it.witness.accepted, it.executions(), it.callers.outcomes, concurrency=_CONCURRENCY)
     print(_report(it, account, info.state.last_seq))
+    print("records by terminal state: " + ", ".join(f"{state} {n}" for state, n in sorted(states.items())))
     faults = [*account.faults, *([stuck] if stuck else [])]
+    faults += [f"request {one} has a record and no terminal state" for one in without_end]
+    if requests is not None and account.accepted != account.completed:
+        faults.append(f"accepted {account.accepted} and completed {account.completed}")
     unknown = info.state.last_seq - account.accepted
     if unknown > account.unheard:
         faults.append(
@@ -288,7 +329,11 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10, help="how long the load lasts; default 10")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=10, help="how long the load lasts; default 10")
+    length.add_argument(
+        "--requests", type=int, default=None, help="so many requests, each asked until it is answered"
+    )
     parser.add_argument(
         "--seed", type=int, default=None, help="for the same kinds of requests and kills again"
     )
@@ -297,7 +342,7 @@ def main() -> int:
         signal.signal(number, signal.default_int_handler)  # so that whatever was started is ended
     logging.getLogger("holdfast").setLevel(logging.ERROR)
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(10**6)
-    return 0 if uvloop.run(soak(given.minutes, seed)) else 1
+    return 0 if uvloop.run(soak(given.minutes, given.requests, seed)) else 1
 
 
 if __name__ == "__main__":

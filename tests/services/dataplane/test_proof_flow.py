@@ -125,7 +125,8 @@ async def test_nothing_is_lost_from_zero_with_half_of_the_workers_killed_under_w
         f"all answered, {executed} executions, by attempt {dict(sorted(attempts.items()))}"
     )
     assert Counter(status for status, _, _ in answers) == {200: requests}
-    assert executed - requests <= count // 2, "more was executed twice than was under way at the kills"
+    # At a kill a replica may have one request at its model and the answer of another not yet acknowledged.
+    assert executed - requests <= 2 * (count // 2), "more was executed twice than was under way at the kills"
     assert held / requests < 40 * 1024
     await plane.until_depth(0, 0)
 
