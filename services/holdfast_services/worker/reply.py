@@ -12,6 +12,7 @@ import aiohttp
 from holdfast_contract import names
 from holdfast_services.answers import NOTHING_YET
 from holdfast_services.logs import Log
+from holdfast_services.worker.lines import Lines
 
 __all__ = ["Pace", "Receipt", "Reply", "ReplySession"]
 
@@ -74,23 +75,29 @@ class ReplySession:
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
             trust_env=False,
         )
+        self._lines = Lines()
 
     async def close(self) -> None:
         """Close all connections."""
+        self._lines.close()
         await self._session.close()
 
     async def send(self, url: str, ack_subject: str, frame: bytes) -> Receipt:
         """A whole answer at once. Tried twice: a kept connection may have been closed meanwhile, and a second
         delivery of the same answer is refused by the gateway as a duplicate."""
-        receipt = Receipt.UNREACHABLE
         for _ in range(2):
-            receipt = await self.post(url, ack_subject, frame)
+            try:
+                status = await self._lines.post(url, ack_subject, frame)
+            except (OSError, ValueError) as error:
+                _log.debug("gateway not reached", error=repr(error))
+                continue
+            receipt = _RECEIPTS.get(status, Receipt.UNREACHABLE)
             if receipt is not Receipt.UNREACHABLE:
-                break
-        return receipt
+                return receipt
+        return Receipt.UNREACHABLE
 
-    async def post(self, url: str, ack_subject: str, data: bytes | AsyncIterator[bytes]) -> Receipt:
-        """Send `data`; never raises but when cancelled."""
+    async def post(self, url: str, ack_subject: str, data: AsyncIterator[bytes]) -> Receipt:
+        """Send `data` as it comes; never raises but when cancelled."""
         try:
             async with self._session.post(url, data=data, headers={names.HEADER_ACK: ack_subject}) as answer:
                 return _RECEIPTS.get(answer.status, Receipt.UNREACHABLE)
