@@ -1,0 +1,203 @@
+"""The CI definitions: their shell steps run with the real pulumi, jq and curl, against stand-ins of the hosts."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pulumi_project import Project
+
+ROOT = Path(__file__).resolve().parents[2]
+GITHUB = ROOT / ".github" / "workflows" / "holdfast-preview.yml"
+GITLAB = ROOT / "ci" / "gitlab" / "holdfast-preview.yml"
+TOKEN = "hush-token-77aa"
+MARKER = "<!-- holdfast-preview shop/dev -->"
+PROGRAM = """
+    import pulumi_holdfast as holdfast
+    from pulumi_holdfast import testing
+    args = {"platform": testing.platform(), "image": "ghcr.io/acme/chat:1", "hardware": "a10g"}
+    holdfast.Endpoint("chat", args)
+"""
+GH = f"""#!{sys.executable}
+import json, os, pathlib, sys
+kept = pathlib.Path(os.environ["GH_KEPT"])
+comments = json.loads(kept.read_text())
+*options, field = sys.argv[2:] if "--field" in sys.argv else [*sys.argv[2:], ""]
+path = next(word for word in sys.argv if word.startswith("repos/"))
+assert os.environ["GH_TOKEN"] and os.environ["GH_TOKEN"] not in sys.argv
+if "--method" not in sys.argv:
+    assert path == "repos/acme/infra/issues/7/comments"
+    print(json.dumps(comments))
+    sys.exit()
+body = pathlib.Path(field.removeprefix("body=@")).read_text()
+if "PATCH" in sys.argv:
+    (found,) = [one for one in comments if path.endswith(f"/issues/comments/{{one['id']}}")]
+    found["body"] = body
+else:
+    comments.append({{"id": 100 + len(comments), "body": body}})
+kept.write_text(json.dumps(comments))
+"""
+
+
+def _steps() -> dict[str, str]:
+    workflow = yaml.safe_load(GITHUB.read_text())
+    return {step["name"]: step["run"] for step in workflow["jobs"]["preview"]["steps"] if "name" in step}
+
+
+def _shell(script: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-e", "-c", script],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def _environment(project: Project, **more: str) -> dict[str, str]:
+    tools = project.folder / "tools"
+    known = {
+        **project.pulumi.environment,
+        "STACK": "dev",
+        "POLICY_PACK": "",
+        "WARN_ABOVE": "",
+        "FAIL_ABOVE": "",
+    }
+    return {**known, "PATH": f"{tools}:{known['PATH']}", "GH_KEPT": str(project.folder / "kept.json"), **more}
+
+
+@pytest.fixture
+def previewed(project: Project) -> Project:
+    """A project with one endpoint, and a `gh` that keeps comments in a file."""
+    project.write(PROGRAM)
+    project.run("config", "set", "kubernetes:renderYamlToDirectory", str(project.folder / "rendered"))
+    gh = project.folder / "tools" / "gh"
+    gh.parent.mkdir()
+    gh.write_text(GH)
+    gh.chmod(0o755)
+    (project.folder / "kept.json").write_text(json.dumps([{"id": 1, "body": "looks good"}]))
+    return project
+
+
+def test_github_s_steps_preview_comment_once_and_end_with_the_verdict(previewed: Project) -> None:
+    steps, folder = _steps(), previewed.folder
+    environment = _environment(
+        previewed, COMMIT="0a1b2c3", GH_TOKEN=TOKEN, REPOSITORY="acme/infra", NUMBER="7", FAIL_ABOVE="100"
+    )
+    for _ in range(2):
+        for name in ("Preview", "Comment"):
+            done = _shell(steps[name], folder, environment)
+            assert done.returncode == 0, done.stderr
+    human, ours = json.loads((folder / "kept.json").read_text())
+    assert human == {"id": 1, "body": "looks good"}
+    assert ours["body"].startswith(MARKER)
+    assert "⛔ **dev**: 1 endpoint of 1 change" in ours["body"]
+    assert "commit 0a1b2c3" in ours["body"]
+    assert _shell(steps["Verdict"], folder, environment).returncode == 1
+
+
+def test_a_preview_that_cannot_start_leaves_every_comment_alone(previewed: Project) -> None:
+    steps, folder = _steps(), previewed.folder
+    environment = _environment(previewed, COMMIT="", GH_TOKEN=TOKEN, REPOSITORY="acme/infra", NUMBER="7")
+    environment["STACK"] = "no-such-stack"
+    for name in ("Preview", "Comment"):
+        assert _shell(steps[name], folder, environment).returncode == 0
+    assert json.loads((folder / "kept.json").read_text()) == [{"id": 1, "body": "looks good"}]
+    assert _shell(steps["Verdict"], folder, environment).returncode != 0
+
+
+class _GitLab(BaseHTTPRequestHandler):
+    """The part of GitLab's interface that notes need; `notes` and `calls` belong to the server."""
+
+    def _answer(self) -> None:
+        server: Any = self.server
+        assert self.headers["PRIVATE-TOKEN"] == TOKEN
+        server.calls.append((self.command, self.path))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = json.loads(self.rfile.read(length))["body"] if length else ""
+        if self.command == "POST":
+            server.notes.append({"id": 40 + len(server.notes), "body": body})
+        elif self.command == "PUT":
+            (found,) = [note for note in server.notes if self.path.endswith(f"/notes/{note['id']}")]
+            found["body"] = body
+        data = json.dumps(server.notes).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PUT = _answer
+
+    def log_message(self, *args: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def gitlab() -> Iterator[Any]:
+    """GitLab's stand-in, with one note of a person."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _GitLab)
+    server.notes, server.calls = [{"id": 1, "body": "looks good"}], []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_gitlab_s_script_writes_one_note_and_renews_it(previewed: Project, gitlab: Any) -> None:
+    *scripts, verdict = yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["script"]
+    environment = _environment(
+        previewed,
+        CI_API_V4_URL=f"http://127.0.0.1:{gitlab.server_address[1]}/api/v4",
+        CI_PROJECT_ID="3",
+        CI_MERGE_REQUEST_IID="7",
+        CI_COMMIT_SHA="0a1b2c3",
+        CI_COMMIT_TIMESTAMP="2026-11-24T22:00:00Z",
+        HOLDFAST_COMMENT_TOKEN=TOKEN,
+        WARN_ABOVE="100",
+    )
+    for script in (*scripts, scripts[-1]):
+        done = _shell(script, previewed.folder, environment)
+        assert done.returncode == 0, done.stderr
+    person, ours = gitlab.notes
+    assert person == {"id": 1, "body": "looks good"}
+    assert ours["body"].startswith(MARKER)
+    assert "⚠️ **dev**" in ours["body"]
+    place = "/api/v4/projects/3/merge_requests/7/notes"
+    assert [call for call in gitlab.calls if call[0] != "GET"] == [("POST", place), ("PUT", f"{place}/41")]
+    assert _shell(verdict, previewed.folder, environment).returncode == 0
+
+
+def test_no_expression_of_github_stands_inside_a_script() -> None:
+    """What a pull request can choose must reach a shell as a variable, never as code."""
+    workflow = yaml.safe_load(GITHUB.read_text())
+    for step in workflow["jobs"]["preview"]["steps"]:
+        assert "${{" not in step.get("run", "")
+    assert set(workflow[True]) == {"workflow_call"}
+    assert workflow["permissions"] == {"contents": "read", "pull-requests": "write", "id-token": "write"}
+
+
+@pytest.mark.parametrize(
+    "script", [*_steps().values(), *yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["script"]]
+)
+def test_every_script_is_good_shell_and_asks_for_options_that_exist(script: str) -> None:
+    checked = subprocess.run(["bash", "-n", "-c", script], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+    options = re.findall(
+        r"holdfast preview-comment .*?(?=\n\S|> comment)", script.replace("\\\n", " "), re.DOTALL
+    )
+    known = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    assert all(f"`{option}" in known for text in options for option in re.findall(r"(?<= )--[a-z-]+", text))
