@@ -35,6 +35,8 @@ class Plain(BaseModel):
     queue_host_path: str | None = None
     registry_secret: str | None = None
     template_registry: str | None = None
+    bodies_bucket: str | None = None
+    """An S3 bucket for large bodies."""
     domain: str | None = None
     namespace: str = "holdfast"
     """Where endpoints go; another one for a second platform in the same cluster."""
@@ -74,6 +76,7 @@ class SharedSettings:
     queue_host_path: str | None
     registry_secret: str | None
     template_registry: str | None
+    bodies_bucket: str | None
     domain: str | None
     namespace: str
     system_namespace: str
@@ -121,6 +124,7 @@ class Settings:
             queue_host_path=plain.queue_host_path,
             registry_secret=plain.registry_secret,
             template_registry=plain.template_registry,
+            bodies_bucket=plain.bodies_bucket,
             domain=plain.domain,
             namespace=plain.namespace,
             system_namespace=plain.system_namespace,

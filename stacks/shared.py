@@ -35,6 +35,8 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         args["domain"] = settings.domain
     if settings.registry_secret is not None:
         args["registry_credentials"] = {"secret": settings.registry_secret}
+    if settings.bodies_bucket is not None:
+        args["bodies_bucket"] = settings.bodies_bucket
     if settings.template_registry is not None:
         args["template_registry"] = settings.template_registry
     opts = pulumi.ResourceOptions()

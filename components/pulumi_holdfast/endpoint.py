@@ -163,6 +163,7 @@ class Endpoint(pulumi.ComponentResource):
         image = image_of(name, self.spec.code, self) if self.spec.code else args.get("image")
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
         outputs["worker_credentials"] = platform.key.apply(lambda key: identities.credentials(key, name))
+        outputs["bodies_key"] = platform.key.apply(lambda key: identities.body_key(key, name))
         creation = Creation(name, self, outputs)
         for manifest in plan_endpoint(self.spec):
             creation.create([manifest])

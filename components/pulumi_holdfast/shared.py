@@ -98,7 +98,7 @@ class SharedStackArgs(TypedDict):
     broker_secret: pulumi.Input[str]
     """At least 24 random characters, from a config secret: all identities at the broker are derived from it."""
     previous_broker_secret: NotRequired[pulumi.Input[str]]
-    """The one before, while endpoint stacks still have credentials from it; see docs/guides/rotating-the-brokers-secret.md."""
+    """The one before, while endpoint stacks still have credentials from it: see the guide on rotating it."""
     base_url: NotRequired[pulumi.Input[str]]
     """The gateway as callers see it, without a trailing slash."""
     kind: NotRequired[PlatformKind]
@@ -118,7 +118,10 @@ class SharedStackArgs(TypedDict):
     observability: NotRequired[ObservabilityArgs]
     """Dashboards, monitors, alerts, traces."""
     aws_region: NotRequired[str]
-    """Where the secrets are; us-east-1 by default."""
+    """Where the secrets are, and the bucket of bodies; us-east-1 by default."""
+    bodies_bucket: NotRequired[str]
+    """An S3 bucket for bodies above 256 KiB, which the gateway reaches by its own identity; the queue's disks by
+    default."""
     registry_credentials: NotRequired[ServicesCredentialsArgs]
     """For services_image; none by default."""
     template_registry: NotRequired[str]
@@ -210,6 +213,7 @@ def _identities(name: str, args: SharedStackArgs) -> dict[str, pulumi.Output[str
         "password_cluster": kept.apply(password),
         "broker_operator": kept.apply(identities.operator),
         "broker_accounts": both.apply(lambda known: identities.accounts(known[0] or "", known[1])),
+        "bodies_root": kept.apply(identities.worker_key).apply(identities.bodies_root),
         "gateway_credentials": of(identities.GATEWAY),
         "scaler_credentials": of(identities.SCALER),
     }

@@ -38,6 +38,8 @@ class PlatformContract(Frozen):
     """Endpoints also answer at `<endpoint>.<domain>` where wildcard DNS exists."""
     nats_url: str
     """The broker as pods see it."""
+    bodies_url: str | None = None
+    """The gateway's internal port, by way of which workers reach bodies in a bucket; None: they are in the broker."""
     scaler_address: str
     """`host:port` of the scaler's gRPC service as KEDA sees it."""
     worker_image: str

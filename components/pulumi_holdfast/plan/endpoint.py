@@ -7,7 +7,7 @@ from holdfast_contract.document import EndpointState, Rollout
 from pulumi_holdfast.plan import network, secrets
 from pulumi_holdfast.plan.document import document_of
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta, transformed
-from pulumi_holdfast.plan.replica import BROKER_FILE, pod_spec
+from pulumi_holdfast.plan.replica import BODIES_KEY_FILE, BROKER_FILE, pod_spec
 from pulumi_holdfast.plan.scaling import scaled_object
 from pulumi_holdfast.plan.timeouts import progress_deadline_s
 from pulumi_holdfast.plan.wiring import hole
@@ -62,7 +62,11 @@ def _broker_login(meta: Meta) -> Manifest:
         api_version="v1",
         kind="Secret",
         metadata=metadata,
-        body={"type": "Opaque", "immutable": True, "stringData": {BROKER_FILE: hole("worker_credentials")}},
+        body={
+            "type": "Opaque",
+            "immutable": True,
+            "stringData": {BROKER_FILE: hole("worker_credentials"), BODIES_KEY_FILE: hole("bodies_key")},
+        },
         generated_name=True,
         secret_fields=("stringData",),
     )

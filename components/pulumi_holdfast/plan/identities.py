@@ -21,7 +21,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from holdfast_contract import names
+from holdfast_contract import names, tokens
 
 _SEED: Final = 18 << 3
 _OPERATOR: Final = 14 << 3
@@ -126,6 +126,17 @@ def signing_key(secret: str, part: str) -> Key:
 def worker_key(secret: str) -> str:
     """What endpoint stacks sign their workers with."""
     return signing_key(secret, WORKER).seed
+
+
+def bodies_root(key: str) -> str:
+    """What all endpoints' keys to bodies in a bucket are made from. `key`: the seed of the workers' key, which
+    gateways are not given: they have this."""
+    return hmac.new(key.encode(), b"holdfast bodies", hashlib.sha256).hexdigest()
+
+
+def body_key(key: str, endpoint: str) -> str:
+    """The key of one endpoint's workers to bodies in a bucket. `key`: the seed of the workers' key."""
+    return tokens.body_key(bodies_root(key), endpoint)
 
 
 def operator(secret: str) -> str:

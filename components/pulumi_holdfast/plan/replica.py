@@ -16,6 +16,7 @@ SERVICES_USER: Final = 65532
 """User of the services' image, as its Dockerfile sets it."""
 BROKER_DIR: Final = "/etc/holdfast/broker"
 BROKER_FILE: Final = "user.creds"
+BODIES_KEY_FILE: Final = "bodies.key"
 BROKER_MOUNT: Final = {"name": "broker", "mountPath": BROKER_DIR, "readOnly": True}
 """Where the services find the credentials file of their part; no model container has it."""
 
@@ -85,6 +86,8 @@ def _worker() -> Json:
         "env": [
             {"name": names.ENV_NATS_URL, "value": hole("nats_url")},
             {"name": names.ENV_NATS_CREDENTIALS, "value": f"{BROKER_DIR}/{BROKER_FILE}"},
+            {"name": names.ENV_BODIES_URL, "value": hole("bodies_url")},
+            {"name": names.ENV_BODIES_KEY, "value": f"{BROKER_DIR}/{BODIES_KEY_FILE}"},
             {"name": names.ENV_DOCUMENT, "value": f"{DOCUMENT_DIR}/{names.DOCUMENT_KEY}"},
             {"name": names.ENV_WORKER_STATE_DIR, "value": STATE_DIR},
             {"name": names.ENV_OTLP_ENDPOINT, "value": hole("otlp_endpoint")},

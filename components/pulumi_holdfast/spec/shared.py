@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -19,6 +20,7 @@ from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
 SHARED_CHILDREN: Final = frozenset({"nats", "gateway", "scaler"})
 """The children of a shared stack that `transforms` may name."""
 MIN_SECRET_CHARS: Final = 24
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def _url(text: str) -> str:
@@ -26,6 +28,14 @@ def _url(text: str) -> str:
         raise refused("not a URL", "start it with https:// (http:// for a sandbox)")
     if text.endswith("/"):
         raise refused("a URL that ends with /", "leave the last / out")
+    return text
+
+
+def _bucket(text: str) -> str:
+    if not _BUCKET.fullmatch(text):
+        raise refused(
+            "not a bucket's name", "take 3 to 63 lower-case letters, digits, dots and hyphens, without s3://"
+        )
     return text
 
 
@@ -99,7 +109,11 @@ class SharedSpec(Spec):
     scaler: ScalerSpec = ScalerSpec()
     observability: ObservabilitySpec = ObservabilitySpec()
     aws_region: str = "us-east-1"
-    """Where the secrets are."""
+    """Where the secrets are, and the bucket of bodies."""
+    bodies_bucket: Annotated[str, AfterValidator(_bucket)] | None = None
+    """An S3 bucket for bodies above 256 KiB. The gateway alone reaches it (objects below `bodies/`), by the pod
+    identity or role of its service account `holdfast-gateway`. Give it a lifecycle rule that deletes them after two
+    days. None, the default: they are kept on the queue's disks, in `queue.storage_gib`."""
     registry_credentials: RegistryCredentialsSpec | None = None
     """For `services_image`, where that registry has a password."""
     template_registry: str | None = None

@@ -13,6 +13,7 @@ import pulumi
 import pytest
 
 import pulumi_holdfast as holdfast
+from holdfast_contract import tokens
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
 from pulumi_holdfast.plan import identities
@@ -219,6 +220,28 @@ def test_an_endpoints_workers_have_credentials_of_their_own_which_are_secret() -
     assert volume["secret"]["secretName"] == "chat-broker-1a2b3c"
 
 
+def test_a_bucket_is_the_gateways_alone_and_workers_go_by_way_of_it() -> None:
+    made = testing.record(_shared(bodies_bucket="acme-bodies", aws_region="eu-west-1"))
+    contract = PlatformContract.model_validate(made.exports["platform"])
+    assert contract.bodies_url == "http://holdfast-gateway-internal.holdfast-system:8081"
+    assert made["holdfast-gateway-internal"].inputs["metadata"]["name"] == "holdfast-gateway-internal"
+    pod = made["holdfast-gateway"].inputs["spec"]["template"]["spec"]
+    env = {item["name"]: item.get("value") for item in pod["containers"][0]["env"]}
+    assert env["HOLDFAST_BODIES_BUCKET"] == "acme-bodies"
+    assert env["AWS_REGION"] == "eu-west-1"
+    root = made["holdfast-broker"].inputs["stringData"].value["bodies.key"]
+    worker = testing.record(_endpoint())["chat-broker"].inputs["stringData"].value["bodies.key"]
+    assert root == identities.bodies_root(identities.worker_key(SECRET))
+    assert worker == tokens.body_key(identities.bodies_root(testing.PLATFORM_KEY), "chat")
+    made.assert_no_secret(root)
+
+
+def test_without_a_bucket_there_is_no_way_to_one() -> None:
+    made = testing.record(_shared())
+    assert "holdfast-gateway-internal" not in made.names
+    assert PlatformContract.model_validate(made.exports["platform"]).bodies_url is None
+
+
 def test_a_new_key_replaces_the_credentials_and_so_rolls_the_replicas() -> None:
     """A Secret that Pulumi names and that cannot change is replaced by one with another name."""
     inputs = testing.record(_endpoint())["chat-broker"].inputs
@@ -290,6 +313,11 @@ def test_three_servers_know_each_other_by_a_secret_and_stand_apart() -> None:
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
+        (
+            {"bodies_bucket": "s3://acme"},
+            'bodies_bucket is "s3://acme", not a bucket\'s name: '
+            "take 3 to 63 lower-case letters, digits, dots and hyphens, without s3://",
+        ),
         ({"queue": {"servers": 2}}, "queue.servers is 2, neither 1 nor 3: take 3; 1 keeps no second copy"),
         (
             {"queue": {"host_path": "/data"}},

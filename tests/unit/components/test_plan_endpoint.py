@@ -43,6 +43,7 @@ def _planned(platform: Mapping[str, Any] | None = None, **args: Any) -> dict[str
         **resolve(spec, platform_contract(**(platform or {}))),
         "broker_secret": "chat-broker-1a2b3c",
         "worker_credentials": "…",
+        "bodies_key": "…",
         "config_secret": "chat-config-secrets-1a2b3c",
         **{f"value.{name}": "…" for name in spec.secrets},
     }
@@ -92,6 +93,7 @@ def test_every_hole_of_a_plan_is_known() -> None:
         *WIRES,
         "broker_secret",
         "worker_credentials",
+        "bodies_key",
         "config_secret",
         "value.B",
     }

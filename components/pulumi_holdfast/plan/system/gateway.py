@@ -9,6 +9,7 @@ from holdfast_contract.platform import PlatformKind
 from pulumi_holdfast.plan import network
 from pulumi_holdfast.plan.manifest import SKIP_AWAIT, Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import (
+    BODIES_KEY_FILE,
     BROKER_DIR,
     BROKER_FILE,
     BROKER_MOUNT,
@@ -23,6 +24,7 @@ from pulumi_holdfast.spec.shared import Ingress, SharedSpec
 
 COMPONENT: Final = "gateway"
 NAME: Final = "holdfast-gateway"
+INTERNAL_NAME: Final = "holdfast-gateway-internal"
 DRAIN_S: Final = 60
 """Time for a stopping gateway to hand back what it holds: requests stay in the queue, callers are told."""
 READ: Final = ("get", "list", "watch")
@@ -58,6 +60,8 @@ def gateway(spec: SharedSpec, meta: Meta, endpoints: Meta, pull_secrets: list[Js
             ],
         ),
     ]
+    if spec.bodies_bucket:
+        planned.append(_internal_service(meta))
     if spec.gateway.replicas > 1:
         planned.append(one_at_a_time(COMPONENT, NAME, meta))
     return planned
@@ -133,13 +137,48 @@ def broker_env(spec: SharedSpec) -> list[Json]:
     ]
 
 
-def broker_volume(part: str) -> Json:
-    """A part's own credentials out of the Secret that has several."""
-    item = {"key": nats.credentials_key(part), "path": BROKER_FILE}
+def broker_volume(part: str, *more: str) -> Json:
+    """A part's own credentials, and `more` keys, out of the Secret that has several parts'."""
+    items = [
+        {"key": nats.credentials_key(part), "path": BROKER_FILE},
+        *({"key": key, "path": key} for key in more),
+    ]
     return {
         "name": "broker",
-        "secret": {"secretName": hole("broker_secret"), "defaultMode": 0o444, "items": [item]},
+        "secret": {"secretName": hole("broker_secret"), "defaultMode": 0o444, "items": items},
     }
+
+
+def internal_url(spec: SharedSpec) -> str:
+    """The internal port of any gateway, as replicas reach it."""
+    return f"http://{INTERNAL_NAME}.{spec.system_namespace}:{names.GATEWAY_INTERNAL_PORT}"
+
+
+def _internal_service(meta: Meta) -> Manifest:
+    """For what any gateway can answer; an answer's way back goes to the pod that holds the caller."""
+    return Manifest(
+        child="gateway-internal",
+        api_version="v1",
+        kind="Service",
+        metadata=meta.of(INTERNAL_NAME, annotations={SKIP_AWAIT: "true"}),
+        body={
+            "spec": {
+                "selector": selector(COMPONENT),
+                "ports": [{"name": "internal", "port": names.GATEWAY_INTERNAL_PORT}],
+            }
+        },
+        after=("system-namespace",),
+    )
+
+
+def _bodies_env(spec: SharedSpec) -> list[Json]:
+    if spec.bodies_bucket is None:
+        return []
+    return [
+        {"name": names.ENV_BODIES_BUCKET, "value": spec.bodies_bucket},
+        {"name": names.ENV_BODIES_KEY, "value": f"{BROKER_DIR}/{BODIES_KEY_FILE}"},
+        {"name": "AWS_REGION", "value": spec.aws_region},
+    ]
 
 
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
@@ -147,9 +186,11 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         *broker_env(spec),
         {"name": names.ENV_BASE_URL, "value": hole("base_url")},
         *tracing_env(spec),
+        *_bodies_env(spec),
     ]
     if spec.domain is not None:
         env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
+    more = (BODIES_KEY_FILE,) if spec.bodies_bucket else ()
     container: Json = {
         "name": COMPONENT,
         "image": spec.services_image,
@@ -197,7 +238,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "imagePullSecrets": pull_secrets,
                         "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
-                        "volumes": [{"name": "tmp", "emptyDir": {}}, broker_volume(COMPONENT)],
+                        "volumes": [{"name": "tmp", "emptyDir": {}}, broker_volume(COMPONENT, *more)],
                     },
                 },
             }

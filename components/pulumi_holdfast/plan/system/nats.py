@@ -8,7 +8,7 @@ from holdfast_contract import names
 from pulumi_holdfast.plan import identities, network
 from pulumi_holdfast.plan.identities import GATEWAY, SCALER
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
-from pulumi_holdfast.plan.replica import http_probe, secret_env
+from pulumi_holdfast.plan.replica import BODIES_KEY_FILE, http_probe, secret_env
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.shared import SharedSpec
 
@@ -103,6 +103,7 @@ def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
         "operator": f'"{hole("broker_operator")}"',
         "accounts": hole("broker_accounts"),
         **{credentials_key(part): hole(f"{part}_credentials") for part in (GATEWAY, SCALER)},
+        **({BODIES_KEY_FILE: hole("bodies_root")} if spec.bodies_bucket else {}),
     }
     if spec.queue.servers > 1:
         values |= {"cluster": hole("password_cluster"), "routes": _routes(spec, meta)}

@@ -9,7 +9,7 @@ from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.plan import secrets
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta, transformed
 from pulumi_holdfast.plan.system import nats
-from pulumi_holdfast.plan.system.gateway import gateway
+from pulumi_holdfast.plan.system.gateway import gateway, internal_url
 from pulumi_holdfast.plan.system.monitoring import monitoring
 from pulumi_holdfast.plan.system.scaler import scaler
 from pulumi_holdfast.plan.wiring import docker_key
@@ -52,6 +52,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         base_url=base_url,
         domain=spec.domain,
         nats_url=nats.url(spec),
+        bodies_url=internal_url(spec) if spec.bodies_bucket else None,
         scaler_address=f"holdfast-scaler.{spec.system_namespace}:{names.SCALER_PORT}",
         worker_image=spec.services_image,
         aws_region=spec.aws_region,
