@@ -62,6 +62,8 @@ def leftovers(aws: Any) -> dict[str, Any]:
             one for one in aws.client("iam").list_roles()["Roles"] if one["RoleName"].startswith("gpu-")
         ],
         "profiles": aws.client("iam").list_instance_profiles()["InstanceProfiles"],
+        "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
+        "rules": aws.client("events").list_rules()["Rules"],
         "records": [
             one
             for one in records.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
@@ -85,7 +87,10 @@ def test_a_platform_comes_up_stays_and_leaves_nothing(platform: Any, aws: Any) -
     assert len(attached) == 1
     tags = {tag["Key"]: tag["Value"] for group in groups for tag in group["Tags"]}
     assert tags["k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu"] == "1"
-    platform.expect_no_changes()
+    events = aws.client("events")
+    (target,) = events.list_targets_by_rule(Rule="gpu-interruptions-spot")["Targets"]
+    assert target["Arn"].endswith(":gpu-us-east-1-interruptions")
+    platform.run("up", "--yes", "--skip-preview", "--refresh", "--expect-no-changes", timeout_s=200)
 
     declare(platform, aws, pools=POOLS, ingress={"max_request_s": 1800})
     assert platform.steps() == {"gpu-balancer": "update"}

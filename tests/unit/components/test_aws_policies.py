@@ -106,6 +106,28 @@ def test_karpenter_gives_nodes_their_role_and_no_other() -> None:
     ]
 
 
+def test_karpenter_hears_of_interruptions_and_only_events_of_this_account_are_told() -> None:
+    made = planned()
+    assert statements("karpenter-role")["HearOfInterruptions"]["Resource"] == [
+        "arn:aws:sqs:us-east-1:123456789012:gpu-us-east-1-interruptions"
+    ]
+    told, refused = json.loads(made["interruptions-policy"].props["policy"])["Statement"]
+    assert told["Principal"] == {"Service": "events.amazonaws.com"}
+    assert told["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert refused["Effect"] == "Deny"
+    kinds = {
+        json.loads(one.props["eventPattern"])["detail-type"][0]
+        for one in made.values()
+        if one.type == "aws:cloudwatch/eventRule:EventRule"
+    }
+    assert "EC2 Spot Instance Interruption Warning" in kinds
+    assert len(kinds) == 4
+
+
+def test_without_a_pool_of_karpenters_there_is_no_queue() -> None:
+    assert "interruptions" not in planned(pools={"a": KINDS["a"]})
+
+
 def test_each_identity_belongs_to_one_service_account() -> None:
     made = planned()
     pairs = {

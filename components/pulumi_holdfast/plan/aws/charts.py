@@ -8,6 +8,7 @@ from typing import Final
 
 from pulumi_holdfast.plan.aws import nodes
 from pulumi_holdfast.plan.aws.cluster import SYSTEM_LABEL, cluster_name
+from pulumi_holdfast.plan.aws.interruptions import queue_name
 from pulumi_holdfast.plan.aws.resource import Json
 from pulumi_holdfast.plan.manifest import merged
 from pulumi_holdfast.spec.aws import AwsSpec
@@ -98,7 +99,7 @@ def _wanted(spec: AwsSpec) -> dict[str, Json]:
         wanted["karpenter"] = {
             **on_system,
             "serviceAccount": {"name": "karpenter"},
-            "settings": {"clusterName": cluster_name(spec)},
+            "settings": {"clusterName": cluster_name(spec), "interruptionQueue": queue_name(spec)},
         }
     if spec.has(PoolKind.MANAGED):
         wanted["cluster_autoscaler"] = {**on_system, **_autoscaler(spec)}

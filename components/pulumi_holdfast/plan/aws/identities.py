@@ -8,6 +8,7 @@ from typing import Final
 
 from holdfast_contract import names
 from pulumi_holdfast.plan.aws.cluster import Cluster, cluster_name
+from pulumi_holdfast.plan.aws.interruptions import queue_name
 from pulumi_holdfast.plan.aws.pools import profile_name
 from pulumi_holdfast.plan.aws.resource import Json, Planned, out, tags
 from pulumi_holdfast.plan.aws.roles import POD_IDENTITY, allow, arn, role, role_arn
@@ -208,6 +209,11 @@ def _karpenter(spec: AwsSpec) -> tuple[Json, ...]:
             "LookAtOurProfile",
             ["iam:GetInstanceProfile"],
             [arn(spec, "iam", f"instance-profile/{profile_name(spec)}", region=False)],
+        ),
+        allow(
+            "HearOfInterruptions",
+            ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
+            [arn(spec, "sqs", queue_name(spec))],
         ),
         allow("FindTheCluster", ["eks:DescribeCluster"], [arn(spec, "eks", f"cluster/{cluster}")]),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pulumi_holdfast.plan.aws.cluster import cluster, cluster_of
 from pulumi_holdfast.plan.aws.identities import identities
 from pulumi_holdfast.plan.aws.ingress import ingress
+from pulumi_holdfast.plan.aws.interruptions import interruptions
 from pulumi_holdfast.plan.aws.network import network, network_of
 from pulumi_holdfast.plan.aws.pools import pools
 from pulumi_holdfast.plan.aws.resource import Planned
@@ -19,6 +20,7 @@ def plan_aws(spec: AwsSpec) -> tuple[Planned, ...]:
         *network(spec),
         *cluster(spec, net),
         *pools(spec, net, eks),
+        *interruptions(spec),
         *storage(spec),
         *identities(spec, eks),
         *ingress(spec, net, eks),

@@ -12,6 +12,7 @@ from holdfast_sandbox.plugins.aws.tables import (
     eks,
     firewall,
     iam,
+    messages,
     network,
     routes,
     secrets,
@@ -19,7 +20,19 @@ from holdfast_sandbox.plugins.aws.tables import (
 )
 from holdfast_sandbox.plugins.aws.tables.functions import FUNCTIONS
 
-_TABLES: Final = (secrets, iam, storage, network, routes, firewall, compute, eks, balancing, domains)
+_TABLES: Final = (
+    secrets,
+    iam,
+    storage,
+    network,
+    routes,
+    firewall,
+    compute,
+    eks,
+    balancing,
+    domains,
+    messages,
+)
 ROWS: Final[dict[str, Row]] = {row.token: row for table in _TABLES for row in table.ROWS}
 """Every type, by its token."""
 

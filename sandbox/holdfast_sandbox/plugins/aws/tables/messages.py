@@ -1,0 +1,131 @@
+"""SQS queues, and EventBridge rules that put events into them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from botocore.exceptions import ClientError
+
+from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+
+
+def _settings(values: Values) -> dict[str, str]:
+    given = {
+        "MessageRetentionPeriod": values.get("messageRetentionSeconds"),
+        "SqsManagedSseEnabled": values.get("sqsManagedSseEnabled"),
+    }
+    return {name: str(value).lower() for name, value in given.items() if value is not None}
+
+
+def _read_queue(client: Client, values: Values) -> Any:
+    try:
+        return client.get_queue_attributes(QueueUrl=values.id, AttributeNames=["All"])["Attributes"]
+    except ClientError as error:
+        if "NonExistentQueue" in error.response["Error"]["Code"]:
+            return None
+        raise
+
+
+def _read_policy(client: Client, values: Values) -> Any:
+    found = _read_queue(client, values)
+    return found if found and found.get("Policy") else None
+
+
+def _read_target(client: Client, values: Values) -> Any:
+    try:
+        targets = client.list_targets_by_rule(Rule=values["rule"])["Targets"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return None
+        raise
+    return next((one for one in targets if one["Id"] == values["targetId"]), None)
+
+
+_SET_POLICY: Final = Call(
+    "set_queue_attributes",
+    {"QueueUrl": "queueUrl", "Attributes": lambda values: {"Policy": values["policy"]}},
+)
+_PUT_RULE: Final = Call(
+    "put_rule", {"Name": "name", "EventPattern": "eventPattern", "Description": "description"}
+)
+
+QUEUE: Final = Row(
+    token="aws:sqs/queue:Queue",
+    service="sqs",
+    name="name",
+    name_length=80,
+    create=Call("create_queue", {"QueueName": "name", "Attributes": _settings}),
+    identity="QueueUrl",
+    read=_read_queue,
+    outputs={
+        "arn": "QueueArn",
+        "url": lambda _found, values: values.id,
+        "name": lambda found, _values: found["QueueArn"].rpartition(":")[2],
+    },
+    updates=(
+        Update(
+            ("messageRetentionSeconds", "sqsManagedSseEnabled"),
+            Call("set_queue_attributes", {"QueueUrl": "@id", "Attributes": _settings}),
+        ),
+    ),
+    delete=Call("delete_queue", {"QueueUrl": "@id"}),
+    tags=Tags(
+        add="tag_queue",
+        remove="untag_queue",
+        owner=("QueueUrl", "@id"),
+        read=Call("list_queue_tags", {"QueueUrl": "@id"}),
+        key="",
+    ),
+)
+
+QUEUE_POLICY: Final = Row(
+    token="aws:sqs/queuePolicy:QueuePolicy",
+    service="sqs",
+    required=("queueUrl", "policy"),
+    unique=("queueUrl",),
+    create=_SET_POLICY,
+    identity=lambda _answer, values: values["queueUrl"],
+    read=_read_policy,
+    outputs={"queueUrl": lambda _found, values: values.id, "policy": "Policy"},
+    updates=(Update(("policy",), _SET_POLICY),),
+    delete=Call("set_queue_attributes", {"QueueUrl": "@id", "Attributes": lambda _values: {"Policy": ""}}),
+    json=frozenset({"policy"}),
+)
+
+RULE: Final = Row(
+    token="aws:cloudwatch/eventRule:EventRule",
+    service="events",
+    name="name",
+    create=_PUT_RULE,
+    identity=lambda _answer, values: values["name"],
+    read=Call("describe_rule", {"Name": "@id"}),
+    outputs={
+        "arn": "Arn",
+        "name": "Name",
+        "eventPattern": "EventPattern",
+        "description": "Description",
+    },
+    updates=(Update(("eventPattern", "description"), _PUT_RULE),),
+    delete=Call("delete_rule", {"Name": "@id"}),
+    json=frozenset({"eventPattern"}),
+)
+
+TARGET: Final = Row(
+    token="aws:cloudwatch/eventTarget:EventTarget",
+    service="events",
+    required=("rule", "arn"),
+    create=Call(
+        "put_targets",
+        {
+            "Rule": "rule",
+            "Targets": lambda values: [{"Id": values["targetId"], "Arn": values["arn"]}],
+        },
+    ),
+    identity=lambda _answer, values: f"{values['rule']}-{values['targetId']}",
+    read=_read_target,
+    outputs={"arn": "Arn", "targetId": "Id"},
+    delete=Call("remove_targets", {"Rule": "rule", "Ids": lambda values: [values["targetId"]]}),
+    inputs=("rule",),
+)
+
+ROWS: Final = (QUEUE, QUEUE_POLICY, RULE, TARGET)
