@@ -167,7 +167,9 @@ class Looker:
             if one.status is Status.SKIPPED:
                 _tell(spec, "not checked", f"{one.text}{when}", component, pulumi.log.info)
             elif one.status is Status.OK:
-                _tell(spec, "checked", f"{one.text}{when}", component, pulumi.log.debug)
+                # The digest is what one pins; the rest is for those who ask for debug output.
+                log = pulumi.log.info if one.text.startswith("image ") else pulumi.log.debug
+                _tell(spec, "checked", f"{one.text}{when}", component, log)
         enforced = self.settings.feasibility is Feasibility.ENFORCE
         for text in failed:
             log = pulumi.log.error if enforced else pulumi.log.warn

@@ -82,6 +82,7 @@ def test_recorded_answers_show_what_cannot_be_had_and_the_preview_goes_on(record
     ):
         assert text in shown
     assert 'endpoint "chat": refused: image' not in shown
+    assert f'endpoint "chat": checked: image ghcr.io/acme/chat:1 is sha256:{"1" * 64}, 10 GB to pull' in shown
     assert "Traceback" not in shown
 
 
