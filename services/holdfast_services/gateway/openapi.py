@@ -141,7 +141,7 @@ def _call(method: str) -> dict[str, Any]:
                 "content": _ANYTHING,
             },
             "202": {
-                **_ok("Accepted; the result is kept for 24 hours", "Request"),
+                **_ok("Accepted; the result is kept for 24 hours", "Accepted"),
                 "headers": {"Location": {"description": "Its state", "schema": {"type": "string"}}},
             },
             **_refusals(*_CALL_PROBLEMS),

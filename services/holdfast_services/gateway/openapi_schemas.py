@@ -103,6 +103,13 @@ _ENDPOINT: Final = _object(
     },
 )
 
+_ACCEPTED: Final = _object(
+    ("id", "status", "poll_url"),
+    id={"type": "string"},
+    status={"const": RequestState.QUEUED.value},
+    poll_url={"type": "string"},
+)
+
 _REQUEST: Final = _object(
     ("id", "endpoint", "status", "created_at", "poll_url"),
     id={"type": "string"},
@@ -169,6 +176,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             "examples": {"type": "array", "items": {"type": "object"}},
         },
     },
+    "Accepted": _ACCEPTED,
     "Request": _REQUEST,
     "Problem": _object(
         ("type", "title", "status", "remedy"),
