@@ -77,7 +77,14 @@ def test_a_cluster_keeps_its_secrets_encrypted_and_gives_its_maker_no_rights() -
     assert props["enabledClusterLogTypes"] == ["api", "audit", "authenticator"]
     assert made["cluster-logs"].props["retentionInDays"] == 90
     assert "cluster-logs" in made["cluster"].needs
-    assert made["admin-deploy"].props["principalArn"] == ROLE
+    assert made["admin-role-deploy"].props["principalArn"] == ROLE
+
+
+def test_principals_with_the_same_name_are_told_apart() -> None:
+    others = ("arn:aws:iam::123456789012:user/deploy", "arn:aws:iam::999999999999:role/deploy")
+    made = plan(cluster=cluster_args(admins=(ROLE, others[0]), viewers=(others[1],)))
+    assert {"admin-role-deploy", "admin-user-deploy", "viewer-999999999999-role-deploy"} <= made.keys()
+    assert made["viewer-999999999999-role-deploy-rights"].props["policyArn"].endswith("/AmazonEKSViewPolicy")
 
 
 def test_the_api_server_is_public_only_to_declared_networks() -> None:

@@ -223,7 +223,7 @@ def _cluster(spec: AwsSpec, network: Network, after: tuple[str, ...]) -> Planned
 
 
 def _entries(spec: AwsSpec) -> list[Planned]:
-    """Who may enter, in the order of the declaration; the child is named by position, for ARNs are long."""
+    """Who may enter, in the order of the declaration."""
     planned = []
     groups = (
         ("admin", spec.cluster.admins, "AmazonEKSClusterAdminPolicy"),
@@ -231,7 +231,7 @@ def _entries(spec: AwsSpec) -> list[Planned]:
     )
     for kind, principals, policy in groups:
         for principal in principals:
-            child = f"{kind}-{principal.rpartition('/')[2]}"
+            child = f"{kind}-{_who(spec, principal)}"
             entry = {"clusterName": out("cluster", "name"), "principalArn": principal}
             planned += [
                 Planned(
@@ -251,6 +251,13 @@ def _entries(spec: AwsSpec) -> list[Planned]:
                 ),
             ]
     return planned
+
+
+def _who(spec: AwsSpec, principal: str) -> str:
+    """A principal as part of a child's name: `role-deploy`, with the account where it is another one."""
+    account, name = principal.split(":", 5)[4:]
+    plain = name.replace("/", "-")
+    return plain if account == spec.account else f"{account}-{plain}"
 
 
 def _addons(spec: AwsSpec, names: tuple[str, ...], after: tuple[str, ...]) -> list[Planned]:
