@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -307,3 +308,10 @@ def test_whole_numbers_of_other_languages_arrive_as_floats_and_are_taken() -> No
         "chat", {"image": IMAGE, "port": 9000.0, "scaling": {"max_replicas": 3.0}}, catalogue()
     )
     assert (spec.port, spec.scaling.max_replicas) == (9000, 3)
+
+
+def test_at_least_sixty_different_mistakes_are_told_with_all_four_parts() -> None:
+    texts = [text for _, text in (*WRONG, *NAME)]
+    assert len(set(texts)) >= 60
+    # Path, value, rule and remedy, whatever the mistake.
+    assert [text for text in texts if not re.match(r"\S+ is .+, .+: \S.+$", text, re.DOTALL)] == []
