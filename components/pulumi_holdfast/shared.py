@@ -213,7 +213,7 @@ def _identities(name: str, args: SharedStackArgs) -> dict[str, pulumi.Output[str
         "password_cluster": kept.apply(password),
         "broker_operator": kept.apply(identities.operator),
         "broker_accounts": both.apply(lambda known: identities.accounts(known[0] or "", known[1])),
-        "bodies_root": kept.apply(identities.worker_key).apply(identities.bodies_root),
+        "bodies_root": both.apply(identities.bodies_roots),
         "gateway_credentials": of(identities.GATEWAY),
         "scaler_credentials": of(identities.SCALER),
     }

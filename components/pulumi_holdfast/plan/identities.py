@@ -134,6 +134,11 @@ def bodies_root(key: str) -> str:
     return hmac.new(key.encode(), b"holdfast bodies", hashlib.sha256).hexdigest()
 
 
+def bodies_roots(secrets: Sequence[str | None]) -> str:
+    """The gateway's file: a line for each secret that is good, the present one first."""
+    return "\n".join(bodies_root(worker_key(secret)) for secret in secrets if secret)
+
+
 def body_key(key: str, endpoint: str) -> str:
     """The key of one endpoint's workers to bodies in a bucket. `key`: the seed of the workers' key."""
     return tokens.body_key(bodies_root(key), endpoint)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Gateway, Plane
 
-BUCKET, REGION, ROOT = "holdfast-bodies", "us-east-1", "the key of all keys"
+BUCKET, REGION, ROOT = "holdfast-bodies", "us-east-1", "the-key-of-all-keys"
 
 
 @dataclass
@@ -47,7 +47,7 @@ async def bucket(plane: Plane, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     url = await plane.moto()
     boto3.client("s3", endpoint_url=url, region_name=REGION).create_bucket(Bucket=BUCKET)
     root = plane.folder / "bodies.key"
-    root.write_text(ROOT)
+    root.write_text(f"a-newer-key\n{ROOT}\n")  # as while it is being replaced
     plane.document()
     gateway = await plane.gateway(
         **{
