@@ -17,11 +17,12 @@ class Cloud:
     platform: holdfast.AwsPlatform
     addons: holdfast.AwsAddons
     provider: kubernetes.Provider
+    """Of the cluster, once everything is in it that a shared stack needs."""
 
     @property
     def opts(self) -> pulumi.ResourceOptions:
         """For everything that goes into the cluster."""
-        return pulumi.ResourceOptions(providers=[self.provider], depends_on=[self.addons])
+        return pulumi.ResourceOptions(providers=[self.provider])
 
     def args(self) -> holdfast.SharedStackArgs:
         """What a SharedStack is told of it; laid over the rest."""
@@ -31,6 +32,7 @@ class Cloud:
             "aws_region": spec.region,
             "domain": spec.ingress.domain,
             "base_url": self.platform.base_url,
+            "bodies_bucket": self.platform.bodies_bucket,
             "load_balancer_idle_s": self.platform.load_balancer_idle_s,
             "gpu_node_selector": self.platform.gpu_node_selector,
         }
@@ -49,13 +51,24 @@ class Cloud:
 def declare(declared: Mapping[str, Any]) -> Cloud:
     """Everything below the shared stack. `declared`: the configuration `holdfast:aws`."""
     platform = holdfast.AwsPlatform("holdfast", declared)  # type: ignore[arg-type]
-    provider = kubernetes.Provider(
-        "cluster",
+    addons = holdfast.AwsAddons(
+        "holdfast-addons",
+        {"platform": platform},
+        pulumi.ResourceOptions(providers=[_provider("cluster", platform, platform)]),
+    )
+    return Cloud(platform, addons, _provider("cluster-ready", platform, addons))
+
+
+def _provider(name: str, platform: holdfast.AwsPlatform, after: pulumi.Resource) -> kubernetes.Provider:
+    """The cluster, for what must come after something else: a component's own `depends_on` does not reach its
+    children, but all of them wait for their provider. Pods that start before their identity never get it, and
+    secret stores need their kind."""
+    return kubernetes.Provider(
+        name,
         kubeconfig=platform.kubeconfig,
         # Another token or path in the kubeconfig is still this cluster, and replaces nothing.
         cluster_identifier=platform.identifier,
         enable_config_map_mutable=True,
         enable_secret_mutable=True,
+        opts=pulumi.ResourceOptions(depends_on=[after]),
     )
-    opts = pulumi.ResourceOptions(providers=[provider])
-    return Cloud(platform, holdfast.AwsAddons("holdfast-addons", {"platform": platform}, opts), provider)

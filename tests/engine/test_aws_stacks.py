@@ -75,18 +75,32 @@ def test_a_platform_on_aws_is_previewed_without_an_account_and_without_a_cluster
     assert service["ports"][0]["nodePort"] == 30080
 
 
-def test_everything_in_the_cluster_goes_through_its_own_provider_after_its_add_ons(
+def test_add_ons_come_after_identities_and_the_shared_stack_after_add_ons(
     made: dict[str, dict[str, Any]],
 ) -> None:
-    inside = [
-        state
-        for state in made.values()
-        if state["type"].startswith("kubernetes:") and not state["urn"].endswith("::cluster")
-    ]
-    assert len(inside) > 30
-    assert {state["provider"].partition("::04da6b54")[0].rpartition("::")[2] for state in inside} == {
-        "cluster"
+    def waits(provider: str) -> set[str]:
+        return {urn.rpartition("::")[2] for urn in made[provider]["dependencies"]}
+
+    assert {"holdfast-external-secrets-role-pods", "holdfast-system"} <= waits("cluster")
+    assert {"holdfast-addons-keda", "holdfast-addons-external-secrets"} <= waits("cluster-ready")
+    used = {
+        name: state["provider"].split("::")[3]
+        for name, state in made.items()
+        if state["type"].startswith("kubernetes:")
     }
+    assert {found for name, found in used.items() if name.startswith("holdfast-addons-")} == {"cluster"}
+    shared = {found for name, found in used.items() if not name.startswith("holdfast-addons-")}
+    assert shared == {"cluster-ready"}
+    assert len(used) > 30
+
+
+def test_large_bodies_go_into_the_bucket_that_the_gateway_may_enter(made: dict[str, dict[str, Any]]) -> None:
+    (gateway,) = made["holdfast-gateway"]["inputs"]["spec"]["template"]["spec"]["containers"]
+    env = {one["name"]: one.get("value") for one in gateway["env"]}
+    bucket = made["holdfast-bodies"]["inputs"]["bucket"]
+    assert env["HOLDFAST_BODIES_BUCKET"] == bucket
+    policy = made["holdfast-gateway-role-policy"]["inputs"]["policy"]
+    assert f"arn:aws:s3:::{bucket}/bodies/*" in policy
 
 
 def test_a_wrong_setting_of_the_platform_is_told_as_it_stands(pulumi: Pulumi, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class AwsPlatform(pulumi.ComponentResource):
         """The cluster's name as it is declared, known before the cluster exists."""
         self.base_url = ingress.base_url(self.spec)
         """The gateway as callers see it; None where something else decides."""
+        self.bodies_bucket = bodies_bucket(self.spec)
+        """For a SharedStack's `bodies_bucket`: its gateway may enter it."""
         self.load_balancer_idle_s = ingress.idle_s(self.spec)
         """How long a connection may be silent; None without a load balancer of ours."""
         self.gpu_node_selector: dict[str, str] = dict(GPU_LABEL) if self.spec.pools else {}
@@ -83,7 +85,7 @@ class AwsPlatform(pulumi.ComponentResource):
             {
                 "cluster_name": self.cluster_name,
                 "base_url": self.base_url,
-                "bodies_bucket": bodies_bucket(self.spec),
+                "bodies_bucket": self.bodies_bucket,
                 "weights_bucket": weights_bucket(self.spec),
                 "load_balancer_idle_s": self.load_balancer_idle_s,
                 "at_rest": self.at_rest,
