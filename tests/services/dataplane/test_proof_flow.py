@@ -30,8 +30,9 @@ async def ask(plane: Plane, gateway: Gateway, **headers: str) -> tuple[int, str,
     async with plane.http.post(
         gateway.endpoint("demo"), headers=sent, data=b"x" * 64, timeout=LONG
     ) as answer:
-        await answer.read()
-        return answer.status, answer.headers.get("x-replica", ""), int(answer.headers.get("x-attempt", "0"))
+        body = await answer.read()
+        who = answer.headers.get("x-replica", "") or body.decode(errors="replace")[:300]
+        return answer.status, who, int(answer.headers.get("x-attempt", "0"))
 
 
 async def lateness(samples: list[float]) -> None:
@@ -124,7 +125,8 @@ async def test_nothing_is_lost_from_zero_with_half_of_the_workers_killed_under_w
         f"({grown / requests / 1024:.1f} at the end); {count // 2} of {count} replicas killed: "
         f"all answered, {executed} executions, by attempt {dict(sorted(attempts.items()))}"
     )
-    assert Counter(status for status, _, _ in answers) == {200: requests}
+    failed = [(status, who) for status, who, _ in answers if status != 200]
+    assert not failed, f"{len(failed)} of {requests}, such as {failed[:2]}"
     # At a kill a replica may have one request at its model and the answer of another not yet acknowledged.
     assert executed - requests <= 2 * (count // 2), "more was executed twice than was under way at the kills"
     assert held / requests < 40 * 1024
