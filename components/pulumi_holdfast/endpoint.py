@@ -17,7 +17,7 @@ from pulumi_holdfast.plan.declared import declared
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.timeouts import broken_links, notes
 from pulumi_holdfast.plan.wiring import WIRES, resolve
-from pulumi_holdfast.platform import Platform, read_contract, read_key
+from pulumi_holdfast.platform import Platform, read_contract, read_key, with_room
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, Egress, EndpointSpec, Filesystem
 from pulumi_holdfast.spec.hardware import hardware_table
 from pulumi_holdfast.spec.parse import parse_endpoint
@@ -173,7 +173,8 @@ class Endpoint(pulumi.ComponentResource):
         self.children = creation.children
         """The resources by child name: `deployment`, `scaledobject`, `document`, `pull`, …"""
         self.name = pulumi.Output.from_input(name)
-        self.url = platform.contract.apply(lambda known: url_of(known, name))
+        declared_so_far = len(platform.endpoints) + 1
+        self.url = platform.contract.apply(lambda known: url_of(with_room(known, declared_so_far), name))
         self._tell()
         platform.looker.look(self.spec, platform.contract, self)
         platform.declare(name, self._summary())

@@ -91,6 +91,18 @@ class Platform:
         return Platform(pulumi.Output.from_input(contract), tokens, key=key)
 
 
+def with_room(contract: PlatformContract, declared: int) -> PlatformContract:
+    """The contract itself. Raises PlatformError where the brokers have no room for as many endpoints as this
+    program declares; those of other programs are not known here."""
+    most = contract.max_endpoints
+    if most is None or declared <= most:
+        return contract
+    raise PlatformError(
+        f"this program declares {declared} endpoints, above the {most} that the platform's brokers have room for: "
+        "raise queue.max_ha_assets of the shared stack (two for each endpoint), or take a second platform"
+    )
+
+
 def read_key(exported: Any, source: str) -> str:
     """The key in a stack output. Raises PlatformError, which does not repeat it."""
     try:

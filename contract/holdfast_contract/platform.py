@@ -38,6 +38,8 @@ class PlatformContract(Frozen):
     """Endpoints also answer at `<endpoint>.<domain>` where wildcard DNS exists."""
     nats_url: str
     """The broker as pods see it."""
+    max_endpoints: int | None = None
+    """How many endpoints the brokers have room for; None: one server, which has no such limit."""
     bodies_url: str | None = None
     """The gateway's internal port, by way of which workers reach bodies in a bucket; None: they are in the broker."""
     scaler_address: str

@@ -236,6 +236,27 @@ def test_a_bucket_is_the_gateways_alone_and_workers_go_by_way_of_it() -> None:
     made.assert_no_secret(root)
 
 
+def test_more_endpoints_than_the_brokers_have_room_for_are_refused_in_the_preview() -> None:
+    def program(count: int) -> None:
+        platform = testing.platform(max_endpoints=2)
+        for number in range(count):
+            holdfast.Endpoint(f"chat-{number}", {"platform": platform, "image": "a:1"})
+
+    testing.record(lambda: program(2))
+    expected = (
+        "this program declares 3 endpoints, above the 2 that the platform's brokers have room for: "
+        "raise queue.max_ha_assets of the shared stack (two for each endpoint), or take a second platform"
+    )
+    with pytest.raises(ValueError, match=re.escape(expected)):
+        testing.record(lambda: program(3))
+
+
+@pytest.mark.parametrize(("queue", "most"), [({"max_ha_assets": 116}, 50), ({"servers": 1}, None), ({}, 992)])
+def test_how_many_endpoints_fit_follows_from_the_brokers(queue: dict[str, Any], most: int | None) -> None:
+    exported = testing.record(_shared(queue=queue)).exports["platform"]
+    assert PlatformContract.model_validate(exported).max_endpoints == most
+
+
 def test_without_a_bucket_there_is_no_way_to_one() -> None:
     made = testing.record(_shared())
     assert "holdfast-gateway-internal" not in made.names

@@ -16,6 +16,10 @@ COMPONENT: Final = "queue"
 SERVICE: Final = "holdfast-nats"
 MONITOR_PORT: Final = 8222
 CLUSTER_PORT: Final = 6222
+ASSETS_PER_ENDPOINT: Final = 2
+"""Raft groups: the stream and its consumer."""
+SHARED_ASSETS: Final = 16
+"""Room for what all endpoints share: four buckets, the webhooks' stream and consumer; and as much again."""
 MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 """NATS's own default; bodies above 256 KiB go through the object store in chunks."""
 
@@ -23,6 +27,13 @@ MAX_PAYLOAD_BYTES: Final = 1024 * 1024
 def url(spec: SharedSpec) -> str:
     """The queue as pods see it."""
     return f"nats://{SERVICE}.{spec.system_namespace}:{names.NATS_PORT}"
+
+
+def max_endpoints(spec: SharedSpec) -> int | None:
+    """How many endpoints fit; None: no limit. The limit counts what is kept by several servers only."""
+    if spec.queue.servers == 1:
+        return None
+    return (spec.queue.max_ha_assets - SHARED_ASSETS) // ASSETS_PER_ENDPOINT
 
 
 def nats(spec: SharedSpec, meta: Meta) -> list[Manifest]:

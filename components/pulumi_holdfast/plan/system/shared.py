@@ -52,6 +52,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         base_url=base_url,
         domain=spec.domain,
         nats_url=nats.url(spec),
+        max_endpoints=nats.max_endpoints(spec),
         bodies_url=internal_url(spec) if spec.bodies_bucket else None,
         scaler_address=f"holdfast-scaler.{spec.system_namespace}:{names.SCALER_PORT}",
         worker_image=spec.services_image,
