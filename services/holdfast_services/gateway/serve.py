@@ -40,6 +40,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _log = Log("serve")
 _AMBIGUOUS_PATIENCE_S: Final = 10.0
 """How long a caller is kept while the broker comes back to say whether it has the request."""
+_SLOW_PATIENCE_S: Final = 60.0
+"""The same while the broker is there and only slow: it may well have it, and then a replica executes it."""
 _ACTIVATION_RETRY_S: Final = 60.0
 _QUEUE_DOWN_RETRY_S: Final = 2.0
 
@@ -212,7 +214,7 @@ class Server:
     async def _enqueue(self, admitted: Admitted, message: RequestMessage, body: Body) -> int:
         document = admitted.document
         head = message.model_dump_json()
-        give_up = time.monotonic() + _AMBIGUOUS_PATIENCE_S
+        began = time.monotonic()
         ambiguous = False
         while True:
             try:
@@ -239,7 +241,8 @@ class Server:
                     ) from error
                 await asyncio.sleep(0.2)
             # Sent again under the same id, which the broker takes once: only so the answer becomes certain.
-            if time.monotonic() > give_up:
+            connected = self._parts.broker.connected
+            if time.monotonic() - began > (_SLOW_PATIENCE_S if connected else _AMBIGUOUS_PATIENCE_S):
                 self._abandoned.add((document.name, message.id))
                 raise Refusal(
                     problems.QUEUE_DOWN, "the broker went away while it took the request", retry=False

@@ -186,6 +186,22 @@ async def test_a_broker_killed_and_restarted_loses_nothing_it_accepted(
     await plane.until_depth(0, 0)
 
 
+async def test_a_broker_that_only_pauses_costs_time_and_refuses_nobody(plane: Plane) -> None:
+    """It is there, and has the request or has not: whoever gave up would refuse what is executed."""
+    plane.document()
+    gateway = await plane.gateway()
+    replica = await plane.replica()
+    assert (await ask(plane, gateway))[0] == 200
+    plane.nats.signal(signal.SIGSTOP)
+    asked = [asyncio.create_task(ask(plane, gateway)) for _ in range(20)]
+    await asyncio.wait(asked, timeout=12)
+    assert not any(task.done() for task in asked)
+    plane.nats.signal(signal.SIGCONT)
+    answers = await asyncio.gather(*asked)
+    assert Counter(status for status, _, _ in answers) == {200: 20}
+    assert len(replica.begun()) == 21
+
+
 async def test_a_worker_that_dies_without_closing_its_connections_is_noticed_by_the_acknowledgements_time(
     plane: Plane, figures: Callable[[str], None]
 ) -> None:
