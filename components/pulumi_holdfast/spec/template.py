@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_va
 
 from pulumi_holdfast.spec.endpoint import CacheSpec, Egress, Filesystem
 from pulumi_holdfast.spec.model import AbsolutePath, Route, Spec, Whole
-from pulumi_holdfast.spec.problems import SpecError, nearest, refused, translate
+from pulumi_holdfast.spec.problems import Problem, SpecError, nearest, problem, refused, translate
 
 _QUANTITY: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>m|Mi|Gi|)")
 _TUPLES: Final = ("examples", "command", "args", "writable_paths")
@@ -154,7 +154,12 @@ class Catalogue:
         if name not in self.names():
             return None
         folder = self._folder / name
-        data = yaml.safe_load((folder / "template.yaml").read_text(encoding="utf-8"))
+        try:
+            data = yaml.safe_load((folder / "template.yaml").read_text(encoding="utf-8"))
+        except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+            raise SpecError(f'template "{name}"', [_unreadable(str(error))]) from None
+        if not isinstance(data, dict):
+            raise SpecError(f'template "{name}"', [_unreadable(f"it holds a {type(data).__name__}")])
         try:
             return Template.model_validate({**data, "folder": folder})
         except ValidationError as error:
@@ -165,6 +170,10 @@ class Catalogue:
         """The remedy for a name that is not there."""
         known = self.names()
         return nearest(name, known) if known else f"no templates are installed in {self._folder}"
+
+
+def _unreadable(why: str) -> Problem:
+    return problem("template.yaml", why, "is not a mapping in YAML", "see templates/README.md for its form")
 
 
 def _number(text: str) -> float:

@@ -33,7 +33,9 @@ async def state(plane: Plane, gateway: Gateway, request_id: str, wait_s: int = 2
         return told
 
 
-async def test_a_worker_killed_in_mid_stream_is_a_visible_error_and_nothing_runs_again(plane: Plane) -> None:
+async def test_a_worker_killed_in_mid_stream_is_a_visible_error_and_nothing_runs_again(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica()
@@ -47,8 +49,10 @@ async def test_a_worker_killed_in_mid_stream_is_a_visible_error_and_nothing_runs
         assert answer.status == 200
         await answer.content.readexactly(64)
         replica.kill()
+        killed_at = time.monotonic()
         with pytest.raises(aiohttp.ClientPayloadError):
             await answer.read()
+        figures(f"broke off visibly {time.monotonic() - killed_at:.2f} s after the kill")
     other = await plane.replica()
     await plane.until_depth(0, 0)
     assert other.begun() == []
@@ -82,7 +86,9 @@ async def test_a_request_of_a_killed_worker_is_answered_by_another_within_two_se
     )
 
 
-async def test_a_worker_killed_between_result_and_acknowledgement_gives_one_result(plane: Plane) -> None:
+async def test_a_worker_killed_between_result_and_acknowledgement_gives_one_result(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     """The acknowledgement cannot get through because the broker is down; the worker dies waiting for it. What
     comes back to the next worker has ended already, and is only acknowledged."""
     plane.document()
@@ -102,6 +108,7 @@ async def test_a_worker_killed_between_result_and_acknowledgement_gives_one_resu
     told = await state(plane, gateway, request_id)
     assert (told["status"], told["replica"], told["attempt"]) == ("SUCCEEDED", replica.name, 1)
     assert other.begun() == []
+    figures(f"{told['status']} once, by attempt {told['attempt']}; {len(other.begun())} further executions")
 
 
 async def test_a_message_that_kills_every_worker_ends_after_three_attempts(

@@ -18,6 +18,8 @@ from holdfast_contract import names, tokens
 from holdfast_contract.document import EndpointState, Visibility
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from conftest import Gateway, Plane
 
 OTHER = tokens.new_token("other001")
@@ -114,7 +116,9 @@ async def test_a_full_queue_is_429_with_retry_after_and_frees_when_callers_leave
     assert len(replica.begun()) == 1, "a request whose caller left was executed"
 
 
-async def test_a_caller_who_leaves_a_running_request_aborts_it_within_a_second(plane: Plane) -> None:
+async def test_a_caller_who_leaves_a_running_request_aborts_it_within_a_second(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="20000")
@@ -126,6 +130,7 @@ async def test_a_caller_who_leaves_a_running_request_aborts_it_within_a_second(p
     while [entry["event"] for entry in replica.executions()] != ["begin", "end"]:
         assert time.monotonic() - left < 1.0
         await asyncio.sleep(0.01)
+    figures(f"aborted {time.monotonic() - left:.2f} s after its caller left")
     assert replica.executions()[1]["outcome"] == "canceled"
     await plane.until_depth(0, 0)
 
@@ -334,7 +339,9 @@ async def test_a_gateway_that_is_terminated_serves_who_it_holds_and_takes_nobody
     assert gateway.code == 0
 
 
-async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(plane: Plane) -> None:
+async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="4000")
@@ -358,22 +365,32 @@ async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(plane
     other = await plane.replica()
     status, headers, _ = await second
     assert (status, headers["x-replica"], headers["x-attempt"]) == (200, other.name, "1")
+    figures(f"finished {len(replica.begun())} and left the other to the next replica, attempt 1")
 
 
-async def test_a_worker_without_time_gives_its_request_to_another(plane: Plane) -> None:
+async def test_a_worker_without_time_gives_its_request_to_another(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="20000", worker_env={names.ENV_DRAIN_S: "0.5"})
     asked = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
     await plane.until_depth(0, 1)
+    told_at = time.monotonic()
     replica.worker.signal(signal.SIGTERM)
     await asyncio.to_thread(replica.worker.popen.wait, 10)
+    gone_s = time.monotonic() - told_at
     other = await plane.replica()
     status, headers, _ = await asked
+    figures(
+        f"gone {gone_s:.1f} s after SIGTERM with 0.5 s of grace; answered by attempt {headers['x-attempt']}"
+    )
     assert (status, headers["x-replica"], headers["x-attempt"]) == (200, other.name, "2")
 
 
-async def test_a_worker_killed_before_its_answer_costs_the_caller_only_time(plane: Plane) -> None:
+async def test_a_worker_killed_before_its_answer_costs_the_caller_only_time(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     """The gateway sees the dead worker's connection and gives the request back without waiting for the
     acknowledgement's 15 s."""
     plane.document()
@@ -387,6 +404,7 @@ async def test_a_worker_killed_before_its_answer_costs_the_caller_only_time(plan
     replica.kill()
     status, headers, _ = await asked
     assert (status, headers["x-replica"], headers["x-attempt"]) == (200, other.name, "2")
+    figures(f"answered by another replica {time.monotonic() - killed:.2f} s after the kill: one 200")
     assert time.monotonic() - killed < 3
 
 

@@ -1,0 +1,56 @@
+"""Whatever stands in a declaration or a template: a spec, or every problem of it, and no other error."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pulumi_holdfast.spec.endpoint import EndpointSpec
+from pulumi_holdfast.spec.parse import parse_endpoint
+from pulumi_holdfast.spec.problems import SpecError
+from pulumi_holdfast.spec.template import Catalogue
+
+NONE = Catalogue(Path("/nonexistent"))
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+FIELDS = sorted(EndpointSpec.model_fields)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=45), st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=6), ANY, max_size=5))
+def test_any_declaration_is_a_spec_or_a_list_of_problems(name: str, args: dict[str, Any]) -> None:
+    try:
+        parse_endpoint(name, {"image": "docker.io/library/x:1", **args}, NONE)
+    except SpecError:
+        return
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.binary(max_size=200) | st.text(max_size=80).map(lambda text: f"name: chat\nversion: {text}".encode())
+)
+def test_any_template_is_one_or_a_list_of_problems(raw: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "chat").mkdir()
+        (Path(folder) / "chat" / "template.yaml").write_bytes(raw)
+        try:
+            Catalogue(Path(folder)).find("chat")
+        except SpecError:
+            return
+
+
+def test_a_template_that_is_no_yaml_says_so(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "template.yaml").write_text("- a list")
+    with pytest.raises(
+        SpecError, match=r"template\.yaml is .*, is not a mapping in YAML: see templates/README.md"
+    ):
+        Catalogue(tmp_path).find("chat")
