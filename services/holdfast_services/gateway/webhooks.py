@@ -182,7 +182,8 @@ class Webhooks:
                 return answer.status, answer.headers.get("retry-after")
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             # An answer that is no HTTP carries the whole URL in its error, and people put keys into webhooks' URLs.
-            why = str(error) if isinstance(error, OSError) else type(error).__name__
+            cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+            why = str(cause) if isinstance(cause, OSError) else type(error).__name__
             _log.info("webhook not delivered", request_id=job.request_id, endpoint=job.endpoint, error=why)
             return None, None
 
