@@ -126,7 +126,15 @@ def test_adding_an_endpoint_shows_its_resources_and_no_others(deployed: Stacks) 
     deployed.add(ADDED)
     steps = changes(deployed.endpoints)
     assert steps == dict.fromkeys(
-        ("chat", "chat-document", "chat-deployment", "chat-scaledobject", "chat-network", "chat-disruption"),
+        (
+            "chat",
+            "chat-broker",
+            "chat-document",
+            "chat-deployment",
+            "chat-scaledobject",
+            "chat-network",
+            "chat-disruption",
+        ),
         "create",
     )
 
