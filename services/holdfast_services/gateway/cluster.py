@@ -98,7 +98,8 @@ class ClusterReplicas:
                 found.append((name, await self._cluster.read_text(path, query, LOG_TIMEOUT_S)))
             except (OSError, TimeoutError) as error:
                 # A replica that has not begun has no log; the others' are still worth reading.
-                found.append((name, f"(no log: {error})"))
+                _log.debug("log not read", replica=name, error=repr(error))
+                found.append((name, "(no log: the container has not begun, or is gone)"))
         return found
 
     # --- watching -----------------------------------------------------------------------------------------
