@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from holdfast_contract.autoscaling import KEDA_COOLDOWN_S, KEDA_POLLING_INTERVAL_S
 from holdfast_contract.document import EndpointState
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
 from pulumi_holdfast.plan.timeouts import scale_down_window_s
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 
-POLLING_S: Final = 5
-"""KEDA's own look at the scaler, a backstop beside the stream that the scaler pushes on."""
 PAUSED: Final = "autoscaling.keda.sh/paused-replicas"
 
 
@@ -30,9 +29,9 @@ def scaled_object(spec: EndpointSpec, meta: Meta) -> Manifest:
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": spec.name},
                 "minReplicaCount": scaling.min_replicas,
                 "maxReplicaCount": scaling.max_replicas,
-                "pollingInterval": POLLING_S,
+                "pollingInterval": KEDA_POLLING_INTERVAL_S,
                 # The scaler itself counts the idle time: KEDA's cooldown would be added to it.
-                "cooldownPeriod": 0,
+                "cooldownPeriod": KEDA_COOLDOWN_S,
                 "advanced": {
                     "horizontalPodAutoscalerConfig": {"name": spec.name, "behavior": _behavior(spec)}
                 },

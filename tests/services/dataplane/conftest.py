@@ -194,12 +194,14 @@ class Plane:
         self.broker = await Broker.connect(self.nats_url, "test")
 
     async def stop(self) -> None:
-        await self.broker.close()
+        if hasattr(self, "broker"):  # not where the start failed
+            await self.broker.close()
         for process in reversed(self._processes):
             process.signal(signal.SIGKILL)
         for process in self._processes:
             process.kill()
-        await self.http.close()
+        if hasattr(self, "http"):
+            await self.http.close()
 
     def login(self, endpoint: str) -> dict[str, str]:
         """What the workers of an endpoint show the broker; here it asks nobody."""

@@ -20,8 +20,9 @@ async def ask(plane: ClusterPlane, gateway: Gateway, **headers: str) -> tuple[in
     sent = {"authorization": f"Bearer {plane.token}", **headers}
     try:
         async with plane.http.post(gateway.endpoint("demo"), headers=sent) as answer:
-            await answer.read()
-            return answer.status, {name.lower(): value for name, value in answer.headers.items()}
+            text = (await answer.read()).decode(errors="replace")
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return answer.status, headers | {"text": text}
     except aiohttp.ClientError:
         return 0, {}
 
