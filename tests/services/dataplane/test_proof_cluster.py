@@ -96,8 +96,9 @@ async def test_one_of_three_brokers_killed_under_load_loses_nothing(
     states = Counter([await ended(plane, gateways[0], request_id) for _, request_id in accepted])
     await plane.until_depth(0, 0)
     figures(
-        f"{len(accepted)} submitted: {dict(states)}; {len(answered)} answered in {tries} tries, {len(expired)} past their "
-        f"deadline; submissions refused: {dict(refused)}; the queue's leader was killed: nothing for {gap:.1f} s at most"
+        f"{len(accepted)} submitted: {dict(states)}; {len(answered)} answered in {tries} tries, {len(expired)} "
+        f"past their deadline; submissions refused: {dict(refused)}; the queue's leader was killed: nothing for "
+        f"{gap:.1f} s at most"
     )
     assert states == {"SUCCEEDED": len(accepted)}
     assert set(refused) <= {503}
