@@ -88,6 +88,8 @@ async def test_never_more_calls_run_than_declared_and_the_others_wait(
     await until(lambda: served.runtime.calls.running == peak and served.runtime.calls.waiting == 5 - peak)
     health = await served.get("/healthcheck")
     assert (health.status, health.json) == (200, {"ready": True, "running": peak, "waiting": 5 - peak})
+    # A call holds its slot a moment before its thread begins.
+    await until(lambda: service.now == peak)
     service.opened.set()
     assert [(await one).body for one in asked] == [b"0", b"1", b"2", b"3", b"4"]
     assert service.peak == peak
