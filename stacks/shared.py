@@ -19,8 +19,6 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         "kind": settings.kind,
         "services_image": settings.services_image,
         "broker_secret": settings.broker_secret,
-        **({"previous_broker_secret": old} if (old := settings.previous_broker_secret) is not None else {}),
-        **({"base_url": settings.base_url} if settings.base_url is not None else {}),
         "namespace": settings.namespace,
         "system_namespace": settings.system_namespace,
         "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
@@ -29,6 +27,10 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         # A sandbox's node says nothing of its machine.
         "instance_types": not sandbox,
     }
+    if settings.previous_broker_secret is not None:
+        args["previous_broker_secret"] = settings.previous_broker_secret
+    if settings.base_url is not None:
+        args["base_url"] = settings.base_url
     if settings.queue_host_path is not None:
         args["queue"]["host_path"] = settings.queue_host_path
     if settings.domain is not None:
