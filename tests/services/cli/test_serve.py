@@ -61,7 +61,12 @@ def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving
     words = ["-c", "import sys; from holdfast_cli.main import main; sys.exit(main())", "serve", "hello"]
     with log.open("w") as out:
         process = subprocess.Popen(
-            [sys.executable, *words, "--port", str(port)], stdout=out, stderr=out, start_new_session=True
+            [sys.executable, *words, "--port", str(port)],
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            # A shell makes what it starts in the background deaf to interrupts, and tests may run there.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         yield Serving(tmp_path / "hello", f"http://127.0.0.1:{port}/", log)
