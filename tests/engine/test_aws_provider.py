@@ -241,13 +241,13 @@ def test_an_unknown_id_in_get_is_told(project: Any, aws: Any) -> None:
 def test_a_type_without_a_row_is_refused_with_remedy_and_list(project: Any, aws: Any) -> None:
     project.write("""
         import pulumi_aws as aws
-        aws.sqs.Queue("jobs")
+        aws.sns.Topic("jobs")
         """)
     done = project.attempt("preview")
     assert done.returncode != 0
     text = " ".join(done.stdout.split())
     assert (
-        "aws:sqs/queue:Queue is a type that the sandbox's stand-in for the AWS provider does not have: add a row "
+        "aws:sns/topic:Topic is a type that the sandbox's stand-in for the AWS provider does not have: add a row "
         "for it in sandbox/holdfast_sandbox/plugins/aws/tables, leave the resource out of the sandbox's stack, or "
         "work against an account with Pulumi's own AWS provider. It has: aws:"
     ) in text
