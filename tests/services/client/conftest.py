@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import dataplane
 import pytest
 
 import holdfast_client
 
 
-def _load_plane() -> ModuleType:
-    name = "holdfast_test_dataplane"
-    found = importlib.util.spec_from_file_location(
-        name, Path(__file__).parents[1] / "dataplane" / "conftest.py"
-    )
-    assert found
-    assert found.loader
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    found.loader.exec_module(module)
-    return module
-
-
-DATAPLANE = _load_plane()
-nats_server = DATAPLANE.nats_server
-plane = DATAPLANE.plane
-
-
-@pytest.fixture
-def dataplane() -> ModuleType:
+@pytest.fixture(name="dataplane")
+def dataplane_module() -> ModuleType:
     """The module of the data plane, for its tokens and helpers."""
-    return DATAPLANE
+    return dataplane
 
 
 @pytest.fixture
@@ -43,7 +24,7 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
     """Makes asyncio clients, and closes them; `kind` chooses the one of threads."""
     made: list[Any] = []
 
-    def make(url: str, token: str | None = DATAPLANE.TOKEN, *, threads: bool = False, **how: Any) -> Any:
+    def make(url: str, token: str | None = dataplane.TOKEN, *, threads: bool = False, **how: Any) -> Any:
         kind = holdfast_client.Client if threads else holdfast_client.AsyncClient
         made.append(kind(url, token, **how))
         return made[-1]

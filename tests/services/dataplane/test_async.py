@@ -21,7 +21,7 @@ from holdfast_services.gateway.core import ids
 from holdfast_services.records import Records
 
 if TYPE_CHECKING:
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 ASYNC = {"prefer": "respond-async"}
 

@@ -18,7 +18,7 @@ from holdfast_services.gateway.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 BUCKET, REGION, ROOT = "holdfast-bodies", "us-east-1", "the-key-of-all-keys"
 

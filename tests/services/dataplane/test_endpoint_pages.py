@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from holdfast_contract.document import Price, Visibility
 
 if TYPE_CHECKING:
-    from conftest import Plane
+    from dataplane import Plane
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 PRICE = Price(

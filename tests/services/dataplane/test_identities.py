@@ -17,7 +17,7 @@ from holdfast_services.scaler.queues import JetStreamQueues
 from pulumi_holdfast.plan import identities
 
 if TYPE_CHECKING:
-    from conftest import ClusterPlane
+    from dataplane_cluster import ClusterPlane
     from nats.aio.client import Client
 
 SECRET = "a secret for the brokers of tests"

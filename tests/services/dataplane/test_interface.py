@@ -11,7 +11,7 @@ from holdfast_contract import metrics, names, tokens
 from holdfast_contract.document import ContractExample, RateLimit, Visibility
 
 if TYPE_CHECKING:
-    from conftest import Plane
+    from dataplane import Plane
 
 ROOT = Path(__file__).resolve().parents[3]
 OTHER = tokens.new_token()

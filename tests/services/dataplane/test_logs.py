@@ -12,7 +12,7 @@ from aiohttp import web
 from holdfast_contract import names, tokens
 
 if TYPE_CHECKING:
-    from conftest import Plane, Process
+    from dataplane import Plane, Process
 
 PASSWORD = "broker-password-5b1f"
 SECRETS = {

@@ -20,7 +20,7 @@ from holdfast_contract import metrics, names
 from holdfast_contract.metrics import Part
 
 if TYPE_CHECKING:
-    from conftest import Plane
+    from dataplane import Plane
 
 Start = Callable[[], Awaitable[str]]
 

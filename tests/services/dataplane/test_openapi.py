@@ -31,7 +31,7 @@ from holdfast_contract.document import RateLimit, Visibility
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 OTHER: Final = tokens.new_token("other001")

@@ -13,7 +13,8 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import ClusterPlane, Gateway
+    from dataplane import Gateway
+    from dataplane_cluster import ClusterPlane
 
 
 async def ask(plane: ClusterPlane, gateway: Gateway, **headers: str) -> tuple[int, dict[str, str]]:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 
 async def ask(plane: Plane, gateway: Gateway, path: str = "/", **headers: str) -> tuple[int, Any, bytes]:

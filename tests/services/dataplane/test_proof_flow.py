@@ -17,7 +17,7 @@ from holdfast_services.broker import BrokerError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 
 LONG = aiohttp.ClientTimeout(total=280)

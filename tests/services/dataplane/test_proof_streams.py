@@ -11,7 +11,7 @@ import aiohttp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 MIB = 1024 * 1024
 

@@ -20,7 +20,7 @@ from holdfast_contract import tokens
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from conftest import Gateway, Plane, Replica
+    from dataplane import Gateway, Plane, Replica
 
 ROOT = Path(__file__).resolve().parents[3]
 MIB = 1024 * 1024

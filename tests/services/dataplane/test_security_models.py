@@ -20,7 +20,7 @@ from holdfast_contract import names
 from holdfast_services.gateway import webhooks
 
 if TYPE_CHECKING:
-    from conftest import Gateway, Plane, Replica
+    from dataplane import Gateway, Plane, Replica
 
 MIB = 1024 * 1024
 Behave = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

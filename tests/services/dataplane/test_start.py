@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 
 async def early_gateway(plane: Plane) -> tuple[Gateway, asyncio.Task[Gateway]]:

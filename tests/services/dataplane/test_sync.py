@@ -20,7 +20,7 @@ from holdfast_contract.document import EndpointState, Visibility
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from conftest import Gateway, Plane
+    from dataplane import Gateway, Plane
 
 OTHER = tokens.new_token("other001")
 

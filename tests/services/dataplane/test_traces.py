@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from holdfast_contract import names
 
 if TYPE_CHECKING:
-    from conftest import Gateway, Plane, Replica
+    from dataplane import Gateway, Plane, Replica
 
 PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{PARENT[0]}-{PARENT[1]}-01"

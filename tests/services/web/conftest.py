@@ -33,9 +33,6 @@ def _load(name: str, path: Path) -> ModuleType:
 
 APT = _load("holdfast_test_apt", TESTS / "support" / "apt.py")
 FAKE = _load("holdfast_test_fake_gateway", TESTS / "support" / "fake_gateway.py")
-DATAPLANE = _load("holdfast_test_dataplane", TESTS / "services" / "dataplane" / "conftest.py")
-nats_server = DATAPLANE.nats_server
-plane = DATAPLANE.plane
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

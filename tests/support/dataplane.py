@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,9 @@ import pytest
 
 from holdfast_contract import names, tokens
 from holdfast_contract.document import EndpointDocument, Scaling
-from holdfast_sandbox import builds
-from holdfast_sandbox.paths import default_paths
-from holdfast_sandbox.progress import Progress
 from holdfast_services.broker import Broker
-from holdfast_services.credentials import Login
-from pulumi_holdfast.plan import identities
-from pulumi_holdfast.plan.system import nats as nats_plan
-from pulumi_holdfast.spec.shared import parse_shared
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 STANDIN = ROOT / "tests" / "support" / "standin" / "standin.py"
 DEADLINE_S = 20.0
 TOKEN = tokens.new_token("test0001")
@@ -375,129 +368,3 @@ class Plane:
 
     async def empty(self, endpoint: str = "demo") -> bool:
         return await self.depth(endpoint) == (0, 0)
-
-
-class ClusterPlane(Plane):
-    """The same with three brokers, set up by the very text that the shared stack gives them."""
-
-    previous_secret: str | None = None
-
-    def __init__(self, folder: Path, nats_server: Path) -> None:
-        super().__init__(folder, nats_server)
-        ports = [free_port() for _ in range(3)]
-        self._routes = [free_port() for _ in range(3)]
-        self.monitors = [free_port() for _ in range(3)]
-        self.nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in ports)
-        self.servers = [self._server(index, port) for index, port in enumerate(ports)]
-        gateway = self.credentials(identities.GATEWAY, identities.GATEWAY)
-        self.gateway_env = {names.ENV_NATS_CREDENTIALS: str(gateway), names.ENV_NATS_REPLICAS: "3"}
-
-    def credentials(self, part: str, name: str, secret: str = BROKER_SECRET) -> Path:
-        """A credentials file, made as the stacks make it."""
-        path = self.folder / f"{part}-{name}.creds"
-        path.write_text(identities.credentials(identities.signing_key(secret, part).seed, name))
-        return path
-
-    def login(self, endpoint: str) -> dict[str, str]:
-        return {names.ENV_NATS_CREDENTIALS: str(self.credentials(identities.WORKER, endpoint))}
-
-    async def connected(self, part: str, name: str, secret: str = BROKER_SECRET) -> Broker:
-        """A connection with the rights of a part."""
-        endpoint = name if part == identities.WORKER else None
-        login = Login(self.credentials(part, name, secret))
-        return await Broker.connect(
-            self.nats_url, "test", login=login, inbox=names.inbox_prefix(part, endpoint)
-        )
-
-    def _server(self, index: int, port: int) -> Process:
-        spec = parse_shared("test", {"services_image": "services:1", "base_url": "http://127.0.0.1"})
-        text = nats_plan.configuration(spec)
-        # In a pod every server has an address and a disk of its own.
-        for planned, here in (
-            (f"port: {names.NATS_PORT}\n", f'listen: "127.0.0.1:{port}"\n'),
-            (f"http_port: {nats_plan.MONITOR_PORT}\n", f'http: "127.0.0.1:{self.monitors[index]}"\n'),
-            (f"  port: {nats_plan.CLUSTER_PORT}\n", f'  listen: "127.0.0.1:{self._routes[index]}"\n'),
-            ('store_dir: "/data"', f'store_dir: "{self.folder}/nats-{index}"'),
-        ):
-            assert text.count(planned) == 1, planned
-            text = text.replace(planned, here)
-        config = self.folder / f"nats-{index}.conf"
-        config.write_text(text)
-        routes = [f'"nats-route://cluster:password-of-cluster@127.0.0.1:{route}"' for route in self._routes]
-        env = {
-            "POD_NAME": f"nats-{index}",
-            "OPERATOR": f'"{identities.operator(BROKER_SECRET)}"',
-            "ACCOUNTS": identities.accounts(BROKER_SECRET, self.previous_secret),
-            "PASSWORD_CLUSTER": "password-of-cluster",
-            "ROUTES": f"[{', '.join(routes)}]",
-        }
-        return Process([str(self._nats_server), "-c", str(config)], self.folder / f"nats-{index}.log", env)
-
-    async def start(self) -> None:
-        for server in self.servers:
-            self._process(server)
-        self.http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=60)
-        )
-        for index in range(3):
-            await self.until_well(index)
-        self.broker = await self.connected(identities.GATEWAY, identities.GATEWAY)
-
-    async def until_well(self, index: int) -> None:
-        """Wait until a server has caught up with the others."""
-        url = f"http://127.0.0.1:{self.monitors[index]}/healthz"
-        await until(lambda: self.status(url, 200), f"server {index} is well", deadline_s=60)
-
-    async def leader(self, endpoint: str = "demo") -> Process:
-        """The server that leads an endpoint's queue."""
-        info = await self.broker.jetstream.stream_info(names.stream_name(endpoint))
-        assert info.cluster is not None
-        assert info.cluster.leader is not None
-        return self.servers[int(info.cluster.leader.rsplit("-", 1)[1])]
-
-
-@pytest.fixture(scope="session")
-def nats_server() -> Path:
-    """The broker's binary; built where it is missing."""
-    built = builds.ensure(default_paths().cache, Progress(), ["nats"])
-    return built["nats"].binaries["nats-server"]
-
-
-@pytest.fixture
-async def plane(tmp_path: Path, nats_server: Path) -> AsyncIterator[Plane]:
-    """A broker and nothing else yet."""
-    plane = Plane(tmp_path, nats_server)
-    try:
-        await plane.start()
-        yield plane
-    finally:
-        await plane.stop()
-
-
-@pytest.fixture
-async def three_brokers(tmp_path: Path, nats_server: Path) -> AsyncIterator[ClusterPlane]:
-    """Three brokers that keep everything thrice, and nothing else yet."""
-    plane = ClusterPlane(tmp_path, nats_server)
-    try:
-        await plane.start()
-        yield plane
-    finally:
-        await plane.stop()
-
-
-@pytest.fixture(scope="session")
-def scale() -> float:
-    """HOLDFAST_PROOF_SCALE multiplies the sizes of the proofs: below 1 for a quick look; 1: as they are stated."""
-    return float(os.environ.get("HOLDFAST_PROOF_SCALE", "1"))
-
-
-@pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Print a figure of a proof so that it is seen even where the test passes."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def show(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n  {request.node.name}: {text}", flush=True)
-
-    return show
