@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -368,3 +368,14 @@ class Plane:
 
     async def empty(self, endpoint: str = "demo") -> bool:
         return await self.depth(endpoint) == (0, 0)
+
+
+async def ask(
+    plane: Plane, url: str, *, method: str = "POST", token: str | None = "", **more: Any
+) -> tuple[int, Mapping[str, str], bytes]:
+    """Status, headers and body. `token`: empty: the endpoint's; None: none."""
+    headers = dict(more.pop("headers", {}))
+    if token is not None:
+        headers["authorization"] = f"Bearer {token or plane.token}"
+    async with plane.http.request(method, url, headers=headers, **more) as answer:
+        return answer.status, answer.headers, await answer.read()

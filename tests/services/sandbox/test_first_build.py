@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -66,7 +65,6 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> recipes.Recipe:
     )
 
 
-@pytest.mark.skipif(shutil.which("go") is None, reason="builds need Go, which the sandbox asks for by name")
 def test_a_file_of_a_module_that_was_never_fetched_is_built_in(tmp_path: Path, tool: recipes.Recipe) -> None:
     built = builds._build(tmp_path / "cache", tool, "[1/1] tool", Progress())
 

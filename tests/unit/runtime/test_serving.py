@@ -288,7 +288,7 @@ def test_a_class_is_refused_with_all_that_is_wrong_with_it() -> None:
         concurrency = 0
 
         def infer(self, name, *more: str) -> str:  # type: ignore[no-untyped-def]
-            raise NotImplementedError
+            return ""
 
         def stream(self) -> int:  # type: ignore[misc]
             yield 1
@@ -296,7 +296,7 @@ def test_a_class_is_refused_with_all_that_is_wrong_with_it() -> None:
         def odd(self, one: socket_like) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
         def answerless(self):  # type: ignore[no-untyped-def]
-            raise NotImplementedError
+            return ""
 
     with pytest.raises(ServiceError) as raised:
         routes_of(Wrong)
