@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from holdfast_services.records import Records
 __all__ = ["RequestPages"]
 
 _PATH: Final = re.compile(rf"{names.PATH_REQUESTS}/({ID_PATTERN.pattern})(/result)?")
+_LOOK_AGAIN_S: Final = 0.25
 
 
 class RequestPages:
@@ -43,12 +45,15 @@ class RequestPages:
         allowed = ("GET", "HEAD") if wants_result else ("GET", "HEAD", "DELETE")
         if method not in allowed:
             raise Refusal(problems.METHOD_NOT_ALLOWED, method, headers={"allow": ", ".join(allowed)})
+        seconds = 0.0 if method == "DELETE" else admission.wait_s(scope["query_string"])
+        until = asyncio.get_running_loop().time() + seconds
         try:
-            record = await self._authorized(request_id, scope)
+            record = await self._authorized(request_id, scope, until)
             if method == "DELETE":
                 record = await self._cancel(record)
-            elif (seconds := admission.wait_s(scope["query_string"])) and not record.state.terminal:
-                record = await self._waiters.ended(record.endpoint, request_id, seconds) or record
+            elif seconds and not record.state.terminal:
+                left = max(0.0, until - asyncio.get_running_loop().time())
+                record = await self._waiters.ended(record.endpoint, request_id, left) or record
             if wants_result:
                 if not record.state.terminal:
                     raise Refusal(
@@ -64,10 +69,21 @@ class RequestPages:
         described = describe(record, self._submissions.poll_url(request_id), position)
         return json_answer(200, described, ((b"x-request-id", request_id.encode()),))
 
-    async def _authorized(self, request_id: str, scope: dict[str, Any]) -> RequestRecord:
+    async def _find(self, request_id: str, until: float) -> RequestRecord | None:
+        """The record. A caller who waits anyway does not hear of a broker that is back before `until`, a time of
+        the loop's clock."""
+        while True:
+            try:
+                return await self._records.find(request_id)
+            except BrokerError:
+                if asyncio.get_running_loop().time() + _LOOK_AGAIN_S > until:
+                    raise
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    async def _authorized(self, request_id: str, scope: dict[str, Any], until: float) -> RequestRecord:
         """A request is shown to whoever may call its endpoint, and does not exist for anybody else."""
         token = admission.bearer(header(scope, b"authorization"))
-        record = await self._records.find(request_id)
+        record = await self._find(request_id, until)
         unknown = Refusal(problems.UNKNOWN_REQUEST, f"there is no request {request_id}")
         document = self._parts.catalog.find(record.endpoint) if record is not None else None
         if record is None or document is None:
@@ -98,9 +114,12 @@ class RequestPages:
         return ended if first else (await self._records.get(record.endpoint, record.id) or ended)
 
     async def _position(self, record: RequestRecord) -> int | None:
-        """How many are before it, counted by their numbers; withdrawn ones may still count."""
-        sequence = await self._records.queued_sequence(record.endpoint, record.id)
-        delivered = await self._parts.broker.delivered(record.endpoint)
+        """How many are before it, counted by their numbers; withdrawn ones may still count. None: not known."""
+        try:
+            sequence = await self._records.queued_sequence(record.endpoint, record.id)
+            delivered = await self._parts.broker.delivered(record.endpoint)
+        except BrokerError:
+            return None  # the state itself is known, and worth telling
         if sequence is None or delivered is None:
             return None
         return max(0, sequence - delivered - 1)

@@ -205,6 +205,7 @@ async def test_a_rotation_keeps_what_waits_and_both_credentials_until_the_old_se
     await plane.replica()  # still with the old credentials
     headers.pop("prefer")
     async with plane.http.get(f"{gateway.url}/requests/{request_id}?wait=20", headers=headers) as answer:
-        assert json.loads(await answer.read())["status"] == "SUCCEEDED"
+        state = json.loads(await answer.read())
+    assert state["status"] == "SUCCEEDED", state
     await restart(new, None)
     assert [await enters(plane, secret) for secret in (SECRET, new)] == [False, True]
