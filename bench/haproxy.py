@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.processes import Process, Processes, free_ports
+from bench.ports import free_port
+from bench.processes import Process, Processes
 
 __all__ = ["configuration", "find", "most_connections", "start"]
 
@@ -74,7 +75,7 @@ def start(
             "haproxy is not installed: install Debian's package `haproxy`, or leave this case out"
         )
     started = []
-    for port in free_ports(count):
+    for port in (free_port() for _ in range(count)):
         config = folder / f"haproxy-{port}.cfg"
         config.write_text(configuration(port, endpoints, balance, slots))
         process = processes.add(Process([program, "-db", "-f", str(config)], folder / f"haproxy-{port}.log"))

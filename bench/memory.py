@@ -13,7 +13,8 @@ import psutil
 
 from bench import haproxy
 from bench.plane import Plane, open_plane
-from bench.processes import Process, free_ports
+from bench.ports import free_port
+from bench.processes import Process
 from bench.report import Cell, Table
 
 __all__ = ["measure"]
@@ -93,7 +94,7 @@ async def _holdfast(plane: Plane, count: int) -> tuple[Cell, ...]:
 
 async def _haproxy(plane: Plane, count: int) -> tuple[Cell, ...]:
     """In front of a model that takes one request for ever; the others wait in HAProxy's queue."""
-    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", free_ports(1)[0])
+    silent = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", free_port())
     try:
         port = silent.sockets[0].getsockname()[1]
         process, url = haproxy.start(

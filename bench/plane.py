@@ -18,7 +18,8 @@ from typing import Final
 
 import aiohttp
 
-from bench.processes import Process, Processes, free_ports
+from bench.ports import free_port
+from bench.processes import Process, Processes
 from holdfast_contract import names, tokens
 from holdfast_contract.document import EndpointDocument, Scaling
 from holdfast_sandbox import builds
@@ -87,7 +88,7 @@ class Plane:
         self.gateways: list[Gateway] = []
         self.workers: list[Worker] = []
         self._durability = durability
-        self._nats_ports = free_ports(durability.servers)
+        self._nats_ports = [free_port() for _ in range(durability.servers)]
         self.nats_url = ",".join(f"nats://127.0.0.1:{port}" for port in self._nats_ports)
         self.nats = self._start_nats()
         self.broker: Broker
@@ -96,7 +97,7 @@ class Plane:
     def _start_nats(self) -> list[Process]:
         built = builds.ensure(default_paths().cache, Progress(), ["nats"])
         program = str(built["nats"].binaries["nats-server"])
-        routes = free_ports(len(self._nats_ports))
+        routes = [free_port() for _ in self._nats_ports]
         started = []
         for number, port in enumerate(self._nats_ports):
             config = self.folder / f"nats-{number}.conf"
@@ -146,7 +147,7 @@ class Plane:
 
     def start_gateway(self, log_level: str = "info") -> Gateway:
         """Start a gateway, with its log as in production."""
-        port, internal = free_ports(2)
+        port, internal = free_port(), free_port()
         env = {
             names.ENV_NATS_URL: self.nats_url,
             names.ENV_NATS_REPLICAS: str(self._durability.servers),
@@ -167,7 +168,7 @@ class Plane:
 
     def start_models(self, count: int, slots: int = 1) -> Models:
         """Start `count` models in one process, and wait until they listen."""
-        ports = free_ports(count)
+        ports = [free_port() for _ in range(count)]
         argv = [sys.executable, "-m", "bench.model", "--slots", str(slots), *map(str, ports)]
         process = self.processes.add(Process(argv, self.folder / f"models-{ports[0]}.log"))
         process.wait_listening(ports[-1])
@@ -180,7 +181,7 @@ class Plane:
 
     def start_worker(self, endpoint: str, model_port: int) -> Worker:
         """Start the worker beside one model."""
-        port = free_ports(1)[0]
+        port = free_port()
         name = f"{endpoint}-{model_port}"
         state = self.folder / f"state-{name}"
         state.mkdir(exist_ok=True)

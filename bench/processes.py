@@ -14,18 +14,13 @@ from types import TracebackType
 
 import psutil
 
-__all__ = ["ROOT", "Process", "Processes", "free_ports"]
+__all__ = [
+    "ROOT",
+    "Process",
+    "Processes",
+]
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nothing listens on, all different."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 class Process:

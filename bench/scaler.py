@@ -30,6 +30,7 @@ from pathlib import Path
 import grpc.aio
 import psutil
 
+from bench.ports import free_port
 from holdfast_contract import names
 from holdfast_contract.autoscaling import KEDA_POLLING_INTERVAL_S, METRIC_NAME, TRIGGER_ENDPOINT
 from holdfast_contract.document import EndpointDocument, Scaling
@@ -224,7 +225,7 @@ class _Once:
 
 def _serve(url: str, count: int, grpc_port: int) -> None:
     """The measured process: the scaler as it runs in a cluster, but for its documents."""
-    listen = Listen(host="127.0.0.1", grpc_port=grpc_port, http_port=_free_port())
+    listen = Listen(host="127.0.0.1", grpc_port=grpc_port, http_port=free_port())
     asyncio.run(run(lambda: Broker.connect(url, "holdfast-scaler"), _Once(_documents(count)), listen))
 
 
@@ -242,7 +243,7 @@ async def _cores(seconds: float, *processes: psutil.Process) -> list[float]:
 @contextmanager
 def _broker(folder: str) -> Iterator[tuple[psutil.Process, str]]:
     server = builds.ensure(default_paths().cache, Progress(), ["nats"])["nats"].binaries["nats-server"]
-    port = _free_port()
+    port = free_port()
     argv = [str(server), "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", f"{folder}/jetstream"]
     with _process(argv, port) as process:
         yield process, f"nats://127.0.0.1:{port}"
@@ -250,7 +251,7 @@ def _broker(folder: str) -> Iterator[tuple[psutil.Process, str]]:
 
 @contextmanager
 def _scaler(url: str, count: int) -> Iterator[tuple[psutil.Process, str]]:
-    port = _free_port()
+    port = free_port()
     with _process(
         [sys.executable, "-m", "bench.scaler", "--serve", url, str(count), str(port)], port
     ) as process:
@@ -280,12 +281,6 @@ def _process(argv: list[str], port: int) -> Iterator[psutil.Process]:
         with suppress(ProcessLookupError):
             os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ from nats.aio.msg import Msg
 from bench.accounts import Account, Ending, Execution, settle
 from bench.callers import Callers
 from bench.plane import Plane, open_plane
-from bench.processes import ROOT, Process, free_ports
+from bench.ports import free_port
+from bench.processes import ROOT, Process
 from bench.statistics import percentile
 from holdfast_contract import messages, names
 
@@ -145,7 +146,7 @@ class Soak:
 
     def _start_replica(self) -> Replica:
         plane = self._plane
-        port = free_ports(1)[0]
+        port = free_port()
         log = plane.folder / f"executions-{port}.jsonl"
         env = {"STANDIN_PORT": str(port), "STANDIN_NAME": f"model-{port}", "STANDIN_LOG": str(log)}
         argv = [sys.executable, str(_STANDIN)]
@@ -154,7 +155,7 @@ class Soak:
 
     def _start_scaler(self) -> Process:
         plane = self._plane
-        grpc, http = free_ports(2)
+        grpc, http = free_port(), free_port()
         env = {
             names.ENV_NATS_URL: plane.nats_url,
             names.ENV_DOCUMENTS_DIR: str(plane.documents),

@@ -15,7 +15,7 @@ from nats.aio.msg import Msg
 
 from bench import cluster
 from bench.plane import Durability, Plane, open_plane
-from bench.processes import free_ports
+from bench.ports import free_port
 from bench.report import Cell, Table
 from bench.statistics import percentile
 from holdfast_contract import names
@@ -64,7 +64,7 @@ async def _once(plane: Plane, url: str) -> tuple[float, float, float, float]:
 
     subscription = await plane.broker.subscribe(names.wake_subject(_ENDPOINT), on_wake)
     await plane.broker.client.flush()
-    port = free_ports(1)[0]
+    port = free_port()
     sent = time.monotonic()
     asked = asyncio.create_task(_ask(plane, f"{url}/e/{_ENDPOINT}/"))
     async with asyncio.timeout(30):

@@ -8,7 +8,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from bench.ports import free_port
 
 from holdfast_contract import names, tokens
 from holdfast_contract.document import EndpointDocument, Scaling
@@ -30,13 +30,6 @@ DEADLINE_S = 20.0
 TOKEN = tokens.new_token("test0001")
 BROKER_SECRET = "a secret for the brokers of tests"
 OTHER_TOKEN = tokens.new_token("test0002")
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import aiohttp
+from bench.ports import free_port
 from dataplane import (
     BROKER_SECRET,
     Plane,
     Process,
-    free_port,
     until,
 )
 

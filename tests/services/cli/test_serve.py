@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bench.ports import free_port
 
 from holdfast_cli.main import main
 
@@ -54,9 +54,7 @@ class Serving:
 def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
     monkeypatch.chdir(tmp_path)
     assert main(["init", "hello"]) == 0
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path / "log"
     words = ["-c", "import sys; from holdfast_cli.main import main; sys.exit(main())", "serve", "hello"]
     with log.open("w") as out:

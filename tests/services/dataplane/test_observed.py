@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from bench.ports import free_port
 
 from holdfast_contract import metrics, names
 from holdfast_contract.metrics import Part
@@ -31,10 +31,7 @@ async def scaler(plane: Plane, tmp_path: Path) -> AsyncIterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     async def start() -> str:
-        with socket.socket() as one, socket.socket() as two:
-            one.bind(("127.0.0.1", 0))
-            two.bind(("127.0.0.1", 0))
-            grpc_port, http_port = one.getsockname()[1], two.getsockname()[1]
+        grpc_port, http_port = free_port(), free_port()
         env = {
             names.ENV_NATS_URL: plane.nats_url,
             names.ENV_DOCUMENTS_DIR: str(plane.documents),

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from typing import Any
 import bcrypt
 import boto3
 import pytest
+from bench.ports import free_port
 
 from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
@@ -36,12 +36,6 @@ from pulumi_holdfast.probe.registry import Login
 PASSWORD = "hush-registry-77aa"
 LOGIN = Login("puller", PASSWORD)
 START_S = 30.0
-
-
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -126,7 +120,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     binary = builds.ensure(default_paths().cache, Progress(), ["registry"])["registry"].binaries["registry"]
     htpasswd = folder / "htpasswd"
     htpasswd.write_text(f"puller:{bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()}\n")
-    host = f"127.0.0.1:{_free_port()}"
+    host = f"127.0.0.1:{free_port()}"
     (folder / "registry.yaml").write_text(
         f"""version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
@@ -142,7 +136,7 @@ auth: {{htpasswd: {{realm: test, path: {htpasswd}}}}}
 @pytest.fixture(scope="module")
 def aws_url() -> Iterator[str]:
     """AWS's stand-in."""
-    url = f"http://127.0.0.1:{_free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     server = Path(sys.executable).with_name("moto_server")
     with _running([server, "-H", "127.0.0.1", "-p", url.rpartition(":")[2]], f"{url}/moto-api/data.json"):
         yield url
@@ -208,7 +202,7 @@ def test_why_an_image_cannot_be_had_is_told_apart(
 
 
 def test_a_registry_that_does_not_answer_is_unknown_and_not_missing() -> None:
-    host = f"127.0.0.1:{_free_port()}"
+    host = f"127.0.0.1:{free_port()}"
     found = registry.image(f"{host}/acme/chat:1", LOGIN)
     assert found.failure is Failure.UNKNOWN
     assert found.detail == f"{host} cannot be asked (ConnectionRefusedError)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+from bench.ports import free_port
 
 from holdfast_services.s3 import S3Bodies, S3Bucket
 
@@ -51,9 +51,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def running_moto(folder: Path) -> Iterator[Moto]:
     """The stand-in, until the end of the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with (folder / "moto.log").open("wb") as log:
         process = subprocess.Popen(

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import grpc.aio
 import pytest
+from bench.ports import free_port
 
 from holdfast_contract import names
 from holdfast_contract.autoscaling import METRIC_NAME, TRIGGER_ENDPOINT, TRIGGER_TOLERANCE
@@ -31,13 +32,6 @@ from holdfast_services.scaler.protocol import externalscaler_pb2 as wire
 from holdfast_services.scaler.protocol.externalscaler_pb2_grpc import ExternalScalerStub
 
 DEADLINE_S = 20.0
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from bench.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 START_DEADLINE_S = 60
@@ -63,12 +63,6 @@ def _environment(folder: Path) -> Path:
     return made / "bin" / "python"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/healthcheck", timeout=2) as answer:
@@ -81,7 +75,7 @@ def _healthy(url: str) -> bool:
 def _serve(name: str, log: Path) -> Iterator[Running]:
     folder = ROOT / "templates" / name
     python = _environment(folder)
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     # As in its image: nothing of this process's environment but PATH.
     environ = {

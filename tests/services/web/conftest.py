@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from bench.ports import free_port
 from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -101,13 +101,6 @@ async def open_page(browser: Browser) -> AsyncIterator[OpenPage]:
 
     yield open_it
     assert complaints == []
-
-
-def free_port() -> int:
-    """A loopback port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
