@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
-from aiohttp import web
 from pydantic import ValidationError
 
 from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
-from holdfast_services import memory
+from holdfast_services import lean_nats, memory  # noqa: F401  # lean_nats: for what it does, before all the others
 from holdfast_services.bodies import Bodies, BodyStore
 from holdfast_services.broker import Broker
 from holdfast_services.credentials import Login, read_secret
@@ -27,9 +26,8 @@ from holdfast_services.logs import Log, configure
 from holdfast_services.records import Records
 from holdfast_services.tracing import Tracing
 from holdfast_services.worker.attempt import DEFAULT_MAX_RESULT_BYTES, Means
-from holdfast_services.worker.http import make_app
+from holdfast_services.worker.http import serve
 from holdfast_services.worker.model import Model
-from holdfast_services.worker.remote import GatewayBodies
 from holdfast_services.worker.reply import ReplySession
 from holdfast_services.worker.service import WorkerService
 
@@ -92,6 +90,10 @@ class Settings:
 def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack) -> BodyStore:
     if settings.bodies_url is None:
         return Bodies(broker)
+    from holdfast_services.worker.remote import (
+        GatewayBodies,
+    )  # and a client library, which others do not need
+
     store = GatewayBodies(settings.bodies_url, settings.bodies_key)
     stack.push_async_callback(store.close)
     return store
@@ -118,9 +120,9 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> int:
         stack.push_async_callback(broker.close)
         bodies = _body_store(settings, broker, stack)
         model = Model(settings.model_url, settings.document.health_check_path, bodies)
-        stack.push_async_callback(model.close)
+        stack.callback(model.close)
         replies = ReplySession()
-        stack.push_async_callback(replies.close)
+        stack.callback(replies.close)
         means = Means(
             model=model,
             replies=replies,
@@ -133,10 +135,8 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> int:
         service = WorkerService(
             settings.document, broker, means, state_dir=settings.state_dir, tracing=tracing
         )
-        runner = web.AppRunner(make_app(service), access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, settings.bind, settings.port).start()
+        pages = await serve(service, settings.bind, settings.port)
+        stack.callback(pages.close)
         memory.settle()
         working = asyncio.create_task(service.run())
         stopping = asyncio.create_task(stop.wait())

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
-
 from holdfast_contract import names, problems
 from holdfast_contract.messages import RequestState
 from holdfast_services import headers as header_rules
@@ -19,6 +17,7 @@ from holdfast_services.broker import BrokerError
 from holdfast_services.logs import Log
 from holdfast_services.records import Records
 from holdfast_services.worker.core.decisions import End, GiveBack, Run, after_fault, at_claim, timed_out
+from holdfast_services.worker.exchange import Answer, Broken
 from holdfast_services.worker.model import BadAnswer, Model, ModelUnreachable
 from holdfast_services.worker.outcome import Book, Sink
 from holdfast_services.worker.puller import Delivery
@@ -31,7 +30,6 @@ DEFAULT_MAX_RESULT_BYTES: Final = 1024 * 1024 * 1024
 _WHOLE_BYTES: Final = 64 * 1024
 """Answers up to this size that are there at once go in one piece."""
 _WHOLE_WITHIN_S: Final = 0.05
-_FAULTS: Final = (aiohttp.ClientError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ class Attempt:
             await self._end(_failed(str(error)))
         except BodyMissing as error:
             await self._end(_failed(str(error)))
-        except (ModelUnreachable, *_FAULTS) as error:
+        except (ModelUnreachable, OSError) as error:
             await self._fault(str(error) or type(error).__name__)
         except BrokerError as error:
             await self._fault(f"the queue's store could not be reached ({error})")
@@ -143,9 +141,9 @@ class Attempt:
         if answer is None:
             return
         try:
-            pairs = header_rules.from_model(answer.raw_headers)
+            pairs = header_rules.from_model(answer.headers)
         except ValueError as error:
-            answer.close()
+            answer.release()
             raise BadAnswer(str(error)) from error
         model_s = time.time() - self._claimed_at
         self._means.pace.observe(model_s)
@@ -156,14 +154,14 @@ class Attempt:
             model_s=model_s,
             status=answer.status,
             headers=pairs,
-            length=answer.content_length if self.message.method != "HEAD" else None,
+            length=answer.length if self.message.method != "HEAD" else None,
         )
         try:
             await self._deliver(answer, self._head)
         finally:
-            answer.close() if not answer.content.at_eof() else answer.release()
+            answer.release()
 
-    async def _answer(self, within_s: float) -> aiohttp.ClientResponse | None:
+    async def _answer(self, within_s: float) -> Answer | None:
         """The head of the model's answer; None where nobody wants it any more, and the request is ended.
 
         Without a task or a `wait` of its own: almost every model is called once and answers.
@@ -213,7 +211,7 @@ class Attempt:
             self._reply = None
 
     # --- the answer ---------------------------------------------------------------------------------------
-    async def _deliver(self, answer: aiohttp.ClientResponse, head: AnswerHead) -> None:
+    async def _deliver(self, answer: Answer, head: AnswerHead) -> None:
         sink = Sink(
             self._means.bodies,
             # Of this attempt: what an earlier one left behind must not get into it.
@@ -226,12 +224,13 @@ class Attempt:
             await sink.abandon()
             raise
 
-    async def _pass_on(self, answer: aiohttp.ClientResponse, head: AnswerHead, sink: Sink) -> None:
+    async def _pass_on(self, answer: Answer, head: AnswerHead, sink: Sink) -> None:
         """To the caller, to the store, or to both."""
         url = self.message.reply_url
         keep = self.message.recorded or url is None
         whole = await self._whole(answer)
         if whole is not None:
+            answer.release()
             self.model_free.set()
             if keep:
                 await sink.write(whole)
@@ -248,7 +247,7 @@ class Attempt:
                     await sink.write(whole)
                     keep = True
         elif url is None:
-            async for piece in answer.content.iter_any():
+            async for piece in answer.iterate():
                 await sink.write(piece)
         else:
             if self._reply is None:
@@ -256,7 +255,7 @@ class Attempt:
             source = self._pieces(answer, head, sink if keep else None)
             receipt = await self._reply.send(source)
             if receipt is Receipt.SOURCE_BROKE:
-                raise _Broke
+                raise Broken("the connection to the model broke")
             if await self._stopped(receipt, keep):
                 return
             if receipt is Receipt.UNREACHABLE:
@@ -266,30 +265,28 @@ class Attempt:
                     )
                     return
                 keep = True
-                async for piece in answer.content.iter_any():
+                async for piece in answer.iterate():
                     await sink.write(piece)
         await self._succeed(head, sink if keep else None)
 
-    async def _whole(self, answer: aiohttp.ClientResponse) -> bytes | None:
+    async def _whole(self, answer: Answer) -> bytes | None:
         """The whole body where it is small and there at once."""
-        length = answer.content_length
+        length = answer.length
         if self.message.method == "HEAD" or answer.status in (204, 304):
             return b""
         if length is None or length > _WHOLE_BYTES:
             return None
-        if not answer.content.is_eof():
+        if not answer.complete:
             try:
                 async with asyncio.timeout(_WHOLE_WITHIN_S):
-                    await answer.content.wait_eof()
+                    await answer.wait_complete()
             except TimeoutError:
                 return None
-        return await answer.read()
+        return answer.read()
 
-    async def _pieces(
-        self, answer: aiohttp.ClientResponse, head: AnswerHead, sink: Sink | None
-    ) -> AsyncIterator[bytes]:
+    async def _pieces(self, answer: Answer, head: AnswerHead, sink: Sink | None) -> AsyncIterator[bytes]:
         yield encode_head(head)
-        async for piece in answer.content.iter_any():
+        async for piece in answer.iterate():
             if sink is not None:
                 await sink.write(piece)
             self._sent_any = True
@@ -368,13 +365,6 @@ class Attempt:
             await self._book.ended(end.state, end.why)
         await self.delivery.end()
         await self._book.drop_body()
-
-
-class _Broke(aiohttp.ClientError):
-    """The model's answer broke off while it was passed on."""
-
-    def __str__(self) -> str:
-        return "the connection to the model broke"
 
 
 def _failed(why: str) -> End:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from enum import Enum
 from typing import Final
-
-import aiohttp
-from yarl import URL
 
 from holdfast_contract import names
 from holdfast_contract.messages import RequestMessage
 from holdfast_services.bodies import BodyStore
-from holdfast_services.bounded import BoundedConnector
+from holdfast_services.worker.client import Client, split_url
+from holdfast_services.worker.exchange import Answer, Broken
 
-__all__ = ["BadAnswer", "Model", "ModelUnreachable"]
+__all__ = ["BadAnswer", "Health", "Model", "ModelUnreachable"]
 
 _KEEP_ALIVE_S: Final = 2.0
 """Shorter than model servers keep idle connections (uvicorn: 5 s): a connection that the model closes just when
 it is used again looks like a crash."""
+_CONNECT_S: Final = 5.0
 _HEALTH_TIMEOUT_S: Final = 5.0
 _MAX_EXAMPLE_BYTES: Final = 16 * 1024 * 1024
 """Most that is read of the answer to an example."""
-_AUTO_HEADERS: Final = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+_OF_THE_CLIENT: Final = frozenset({"host", "content-length", "transfer-encoding"})
+"""Said by the client itself."""
 
 
 class ModelUnreachable(Exception):
@@ -33,37 +34,43 @@ class BadAnswer(Exception):
     """The model answered with something that must not be passed on. Trying again would give the same."""
 
 
+class Health(Enum):
+    """What the health check says."""
+
+    WELL = "well"
+    UNWELL = "unwell"
+    ABSENT = "absent"
+    """Nothing listens yet, or any more."""
+
+
 class Model:
     """The model's HTTP interface."""
 
     def __init__(self, base_url: str, health_check_path: str, bodies: BodyStore) -> None:
-        """`base_url`: without a trailing slash."""
-        self._base_url = base_url
-        self._health_url = URL(base_url + health_check_path, encoded=True)
+        """`base_url`: `http://host:port`, or with a path, without a trailing slash. Raises ValueError."""
+        self._address, prefix = split_url(base_url)
+        self._prefix = prefix.rstrip("/")
+        self._health_path = self._prefix + health_check_path
         self._bodies = bodies
-        self._session = aiohttp.ClientSession(
-            connector=BoundedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=_AUTO_HEADERS,
-            trust_env=False,
-        )
+        self._client = Client(keep_s=_KEEP_ALIVE_S, connect_s=_CONNECT_S)
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._session.close()
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        self._client.close()
 
-    async def healthy(self) -> bool:
-        """Whether the health check answers 200 now."""
+    async def health(self) -> Health:
+        """What the health check says now: well is an answer of 200."""
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                async with self._session.get(self._health_url, allow_redirects=False) as answer:
-                    return answer.status == 200
-        except (aiohttp.ClientError, OSError, TimeoutError):
-            return False
+                answer = await self._client.request("GET", self._address, self._health_path, ())
+        except ConnectionRefusedError:
+            return Health.ABSENT
+        except (OSError, ValueError):
+            return Health.UNWELL
+        answer.release()
+        return Health.WELL if answer.status == 200 else Health.UNWELL
 
-    async def call(self, message: RequestMessage, body: bytes, attempt: int) -> aiohttp.ClientResponse:
+    async def call(self, message: RequestMessage, body: bytes, attempt: int) -> Answer:
         """Send the request; returns at the head of the answer, whose body is still to be read.
 
         Raises ModelUnreachable or BadAnswer, or the broker's errors where a stored body cannot be read.
@@ -75,43 +82,43 @@ class Model:
         ]
         if message.traceparent is not None:
             headers.append(("traceparent", message.traceparent))
-        data: bytes | AsyncIterator[bytes] | None = body or None
+        data: bytes | AsyncIterator[bytes] = body
         if message.body_object is not None:
             data = self._bodies.read(message.body_object)
-            headers.append(("content-length", str(message.body_length)))
         try:
-            answer = await self._session.request(
+            answer = await self._client.request(
                 message.method,
-                # Encoded: `..`, `%2f` and the like reach the model exactly as they were sent.
-                URL(self._base_url + message.path, encoded=True),
-                headers=headers,
-                data=data,
-                allow_redirects=False,
+                self._address,
+                # As it was sent: `..`, `%2f` and the like reach the model unchanged.
+                self._prefix + message.path,
+                headers,
+                data,
+                message.body_length,
             )
-        except aiohttp.ClientResponseError as error:
-            raise ModelUnreachable(f"the model's answer is not valid HTTP ({error.message})") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (Broken, ValueError) as error:
+            raise ModelUnreachable(f"the model gave no answer: {error}") from error
+        except OSError as error:
             raise ModelUnreachable(f"the model could not be reached ({type(error).__name__})") from error
         if not 200 <= answer.status <= 599:
-            answer.close()
+            answer.release()
             raise BadAnswer(f"the model answered with status {answer.status}")
         return answer
 
     async def post(self, method: str, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
         """A request of the worker's own (contract examples). Raises ModelUnreachable."""
+        own = [(name, value) for name, value in headers.items() if name not in _OF_THE_CLIENT]
         try:
-            async with self._session.request(
-                method,
-                URL(self._base_url + path, encoded=True),
-                headers=headers,
-                data=body or None,
-                allow_redirects=False,
-            ) as answer:
-                read = bytearray()
-                async for piece in answer.content.iter_any():
-                    read += piece
-                    if len(read) > _MAX_EXAMPLE_BYTES:
-                        break  # what it is looked through for comes before that, or not at all
-                return answer.status, bytes(read)
-        except (aiohttp.ClientError, OSError) as error:
+            answer = await self._client.request(method, self._address, self._prefix + path, own, body)
+        except (OSError, ValueError) as error:
             raise ModelUnreachable(repr(error)) from error
+        read = bytearray()
+        try:
+            async for piece in answer.iterate():
+                read += piece
+                if len(read) > _MAX_EXAMPLE_BYTES:
+                    break  # what it is looked through for comes before that, or not at all
+        except OSError as error:
+            raise ModelUnreachable(repr(error)) from error
+        finally:
+            answer.release()
+        return answer.status, bytes(read)

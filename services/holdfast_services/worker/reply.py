@@ -7,19 +7,18 @@ from collections.abc import AsyncIterator
 from enum import Enum
 from typing import Final
 
-import aiohttp
-
 from holdfast_contract import names
 from holdfast_services.answers import NOTHING_YET
 from holdfast_services.logs import Log
-from holdfast_services.worker.lines import Lines
+from holdfast_services.worker.client import Client, split_url
+from holdfast_services.worker.exchange import Broken
 
 __all__ = ["Pace", "Receipt", "Reply", "ReplySession"]
 
 _log = Log("reply")
 _KEEP_ALIVE_S: Final = 30.0
 """Shorter than the gateway's, so that a connection is never closed just as it is used."""
-
+_CONNECT_S: Final = 3.0
 
 _QUICK_S: Final = 0.02
 """Above what an instant model seems to take beside a saturated worker (measured: 8 ms on average)."""
@@ -69,42 +68,32 @@ class ReplySession:
     """Connections to gateways, kept open between answers."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=3),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            trust_env=False,
-        )
-        self._lines = Lines()
+        self._client = Client(keep_s=_KEEP_ALIVE_S, connect_s=_CONNECT_S)
 
-    async def close(self) -> None:
-        """Close all connections."""
-        self._lines.close()
-        await self._session.close()
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        self._client.close()
 
     async def send(self, url: str, ack_subject: str, frame: bytes) -> Receipt:
         """A whole answer at once. Tried twice: a kept connection may have been closed meanwhile, and a second
         delivery of the same answer is refused by the gateway as a duplicate."""
-        for _ in range(2):
-            try:
-                status = await self._lines.post(url, ack_subject, frame)
-            except (OSError, ValueError) as error:
-                _log.debug("gateway not reached", error=repr(error))
-                continue
-            receipt = _RECEIPTS.get(status, Receipt.UNREACHABLE)
-            if receipt is not Receipt.UNREACHABLE:
-                return receipt
-        return Receipt.UNREACHABLE
+        receipt = await self.post(url, ack_subject, frame)
+        if receipt is Receipt.UNREACHABLE:
+            receipt = await self.post(url, ack_subject, frame)
+        return receipt
 
-    async def post(self, url: str, ack_subject: str, data: AsyncIterator[bytes]) -> Receipt:
-        """Send `data` as it comes; never raises but when cancelled."""
+    async def post(self, url: str, ack_subject: str, data: bytes | AsyncIterator[bytes]) -> Receipt:
+        """Send `data`, as it comes where it comes in pieces; never raises but when cancelled."""
         try:
-            async with self._session.post(url, data=data, headers={names.HEADER_ACK: ack_subject}) as answer:
-                return _RECEIPTS.get(answer.status, Receipt.UNREACHABLE)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            address, target = split_url(url)
+            answer = await self._client.request(
+                "POST", address, target, ((names.HEADER_ACK, ack_subject),), data
+            )
+        except (OSError, ValueError) as error:
             _log.debug("gateway not reached", error=repr(error))
             return Receipt.UNREACHABLE
+        answer.release()
+        return _RECEIPTS.get(answer.status, Receipt.UNREACHABLE)
 
 
 class Reply:
@@ -141,6 +130,6 @@ class Reply:
         try:
             async for piece in source:
                 yield piece
-        except Exception:
+        except Exception as error:
             self._broke = True
-            raise
+            raise Broken("the answer broke off") from error

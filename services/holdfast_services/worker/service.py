@@ -20,6 +20,7 @@ from holdfast_services.tracing import AttemptTrace, Tracing
 from holdfast_services.worker.attempt import Attempt, Means
 from holdfast_services.worker.contract import broken_example
 from holdfast_services.worker.metrics import Metrics
+from holdfast_services.worker.model import Health
 from holdfast_services.worker.puller import Puller
 
 __all__ = ["WorkerService"]
@@ -28,6 +29,8 @@ _log = Log("worker")
 _FIRST_POLL_S: Final = 0.02
 _MAX_POLL_S: Final = 0.25
 """While a model starts it is asked four times a second: less than 100 ms are lost on average."""
+_ABSENT_POLL_S: Final = 0.05
+"""While nothing listens at its port nobody is bothered by being asked more often."""
 _WATCH_S: Final = 5.0
 _FAILURES: Final = 3
 _FINISHING: Final = 3
@@ -240,8 +243,8 @@ class WorkerService:
             if self._ready.is_set() and self._jobs:
                 await asyncio.sleep(_WATCH_S)
                 continue
-            healthy = await self._means.model.healthy()
-            if healthy:
+            health = await self._means.model.health()
+            if health is Health.WELL:
                 failures, poll_s = 0, _FIRST_POLL_S
                 if not self._ready.is_set():
                     if not self._fulfilled and not await self._fulfil():
@@ -257,8 +260,11 @@ class WorkerService:
                 _log.warning("model not ready any more", endpoint=self._document.name)
                 self._lose_ready()
                 self.problem = "the model's health check does not answer 200 any more"
-            await asyncio.sleep(1.0 if self._ready.is_set() else poll_s)
-            poll_s = min(_MAX_POLL_S, poll_s * 1.5)
+            if self._ready.is_set():
+                await asyncio.sleep(1.0)
+                continue
+            await asyncio.sleep(poll_s)
+            poll_s = min(_ABSENT_POLL_S if health is Health.ABSENT else _MAX_POLL_S, poll_s * 1.5)
 
     async def _fulfil(self) -> bool:
         """Whether the model answers the declared examples; asked once."""
