@@ -127,6 +127,7 @@ class WorkerService:
             self._ready.set()  # lets slots that wait for the model see that it is over
             await asyncio.gather(*(puller.stop() for puller in self._pullers))
         await self._idle.wait()
+        self._mark_idle()  # at once: whoever was told that it is drained looks at the mark next
 
     async def give_back_all(self) -> None:
         """No more time: what is not finished goes back to the queue for another replica."""
