@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -222,3 +223,11 @@ def test_each_of_the_seven_abilities_has_three() -> None:
     abilities = [ability for ability, _ in MISTAKES]
     assert len(set(abilities)) == 7
     assert all(abilities.count(ability) == 3 for ability in abilities)
+
+
+def test_each_mistake_of_the_guide_says_where_one_like_it_was_reported() -> None:
+    lead = GUIDE.read_text().partition("## 1.")[2].partition("## Previews that")[0].split("```text")[:-1]
+    assert len(lead) == len(MISTAKES)
+    for before in lead:
+        last = before.rpartition("```")[2]
+        assert re.search(r"\b[\w.-]+#\d+", last), last
