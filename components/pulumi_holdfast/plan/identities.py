@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from holdfast_contract import names, tokens
 
@@ -89,7 +88,7 @@ class Key:
     @property
     def public(self) -> str:
         """The public half, as NATS writes it."""
-        return encoded(self.kind, self._private().public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+        return encoded(self.kind, self._private().public_key().public_bytes_raw())
 
     @property
     def seed(self) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from typing import Any
@@ -56,9 +58,32 @@ def _shared(**args: Any) -> Callable[[], None]:
 
 
 def test_public_names_are_listed_and_exist() -> None:
-    tree = ast.parse(inspect.getsource(holdfast))
-    imported = {alias.name for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert set(holdfast.__all__) == imported
+    nodes = [
+        node for node in ast.walk(ast.parse(inspect.getsource(holdfast))) if isinstance(node, ast.ImportFrom)
+    ]
+    places = {
+        alias.name: node.module
+        for node in nodes
+        for alias in node.names
+        if (node.module or "").startswith(("holdfast_contract.", "pulumi_holdfast."))
+    }
+    assert set(holdfast.__all__) == set(places)
+    for name, module in places.items():
+        assert getattr(holdfast, name) is getattr(import_module(str(module)), name)
+    assert set(holdfast.__all__) <= set(dir(holdfast))
+    with pytest.raises(AttributeError, match="module 'pulumi_holdfast' has no attribute 'SharedStuck'"):
+        holdfast.SharedStuck  # noqa: B018
+
+
+def test_a_program_of_endpoints_alone_does_not_load_the_shared_layer() -> None:
+    program = "import sys, pulumi_holdfast as h; h.Endpoint; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    names = loaded.stdout.split()
+    assert "pulumi_holdfast.plan.endpoint" in names
+    assert not {"pulumi_holdfast.shared", "pulumi_holdfast.aws", "pulumi_holdfast.addons"} & set(names)
+
+
+def test_the_list_of_public_names_is_sorted() -> None:
     assert holdfast.__all__ == sorted(holdfast.__all__)
 
 
