@@ -6,6 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from holdfast_cli.errors import CommandError
@@ -33,6 +34,20 @@ class Module:
     indent: str
     names: frozenset[str]
     """Endpoints that are declared by a literal name."""
+
+
+def load(path: Path, option: str) -> Module:
+    """Read a file of stack code. `option`: with which the command is told of another. Raises CommandError where
+    it cannot be read, or has not the form that lines can be added to."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise CommandError(
+            f"{path} cannot be read: {error.strerror}; nothing was changed",
+            f"run it from the project's folder, or say with {option} where endpoints are declared",
+            Exit.USAGE,
+        ) from error
+    return read(str(path), text)
 
 
 def read(path: str, text: str) -> Module:

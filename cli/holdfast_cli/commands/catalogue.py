@@ -98,15 +98,7 @@ def clone(
     """
     check_name(name, "--name")
     found = find(template)
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise CommandError(
-            f"{path} cannot be read: {error.strerror}",
-            "run it from the project's folder, or say with --file where endpoints are declared",
-            Exit.USAGE,
-        ) from error
-    module = stackcode.read(str(path), text)
+    module = stackcode.load(path, "--file")
     args: dict[str, object] = {"template": found.name}
     if max_replicas is not None:
         args["scaling"] = {"max_replicas": max_replicas}

@@ -70,7 +70,8 @@ def init(
     }
     if secret is not None:
         args["registry_credentials"] = {"secret": secret}
-    made = _stack_code(stacks, name, args)
+    # Found out before anything is written.
+    made = stackcode.with_endpoint(stackcode.load(stacks, "--stacks"), name, args) if stacks else None
     lock = (runtime_folder() / LOCK).read_text()
     texts = scaffold.files(name, folder, stackcode.call("holdfast.", "platform", name, args), lock)
     folder.mkdir(parents=True, exist_ok=True)
@@ -79,21 +80,6 @@ def init(
     if stacks is not None and made is not None:
         replace(stacks, made)
     _tell(folder, stacks)
-
-
-def _stack_code(stacks: Path | None, name: str, args: dict[str, object]) -> str | None:
-    """The stack code with the endpoint; found out before anything is written."""
-    if stacks is None:
-        return None
-    try:
-        text = stacks.read_text()
-    except OSError as error:
-        raise CommandError(
-            f"{stacks} cannot be read: {error.strerror}; nothing was written",
-            "run it from the project's folder, or say with --stacks where endpoints are declared",
-            Exit.USAGE,
-        ) from error
-    return stackcode.with_endpoint(stackcode.read(str(stacks), text), name, args)
 
 
 def _tell(folder: Path, stacks: Path | None) -> None:

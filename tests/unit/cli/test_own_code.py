@@ -92,6 +92,22 @@ def test_init_writes_nothing_where_something_is_wrong(
     assert (here / "stacks" / "endpoints.py").read_text() == STACK
 
 
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["init", "hello", "--repository", "r.io/x", "--stacks", "other.py"], "--stacks"),
+        (["clone", "ocr", "--name", "mine", "--yes", "--file", "other.py"], "--file"),
+    ],
+)
+def test_stack_code_that_cannot_be_read_is_named_with_the_option_that_names_another(
+    holdfast: Run, here: Path, words: list[str], option: str
+) -> None:
+    said = holdfast(*words, expect=Exit.USAGE).err
+    assert "other.py cannot be read: No such file or directory; nothing was changed" in said
+    assert f"run it from the project's folder, or say with {option} where endpoints are declared" in said
+    assert not (here / "other.py").exists()
+
+
 def test_init_leaves_no_folder_where_the_name_is_declared_already(holdfast: Run, here: Path) -> None:
     words = ["init", "hello", "--repository", "r.io/x", "--stacks", "stacks/endpoints.py"]
     holdfast(*words)
