@@ -1,4 +1,4 @@
-"""`python -m bench.preview [--endpoints 1 100 1000]`: what the components add to a preview.
+"""`python -m bench.preview [--endpoints 1 100 1000] [--times 1]`: what the components add to a preview.
 
 The same resources are previewed twice with the real engine and the official Kubernetes provider, without a cluster:
 declared as endpoints, and written by hand, that is, read back from a file and registered one by one in one Pulumi
@@ -19,9 +19,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 import psutil
@@ -100,10 +101,11 @@ def main() -> int:
     """Prints the table; exit code 1 where a preview failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.preview", description=__doc__)
     parser.add_argument("--endpoints", type=int, nargs="+", default=[1, 100, 1000])
+    parser.add_argument("--times", type=int, default=1, help="previews of each; their median counts")
     parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="holdfast-preview-") as scratch:
-        table = measured(Path(scratch), given.endpoints)
+        table = measured(Path(scratch), given.endpoints, given.times)
     print(table.text())
     if given.json is not None:
         rows = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
@@ -111,18 +113,23 @@ def main() -> int:
     return 0
 
 
-def measured(scratch: Path, counts: list[int]) -> Table:
-    """The table for so many endpoints; one preview of each is thrown away first, so that both find warm caches."""
+def measured(scratch: Path, counts: list[int], times: int = 1) -> Table:
+    """The table for so many endpoints: of each pair of previews the median of so many, in turns. One of the first
+    pair is thrown away, so that all find warm caches."""
     environment = _environment(scratch)
     rows = []
     for number, count in enumerate(counts):
         endpoints = _project(scratch / f"endpoints-{count}", ENDPOINTS.format(count=count), environment)
-        steps = _steps(endpoints, environment)
         by_hand = _project(scratch / f"by-hand-{count}", BY_HAND.format(), environment)
-        (by_hand / "resources.json").write_text(json.dumps(_groups(steps)))
-        if number == 0:
-            _preview(by_hand, environment)
-        ours, theirs = _preview(endpoints, environment), _preview(by_hand, environment)
+        pairs = []
+        for _ in range(times + 1 if number == 0 else times):
+            ours, steps = _preview(endpoints, environment)
+            (by_hand / "resources.json").write_text(json.dumps(groups_of(steps)))
+            theirs, _ = _preview(by_hand, environment)
+            pairs.append((ours, theirs))
+            print(f"  {count} endpoints: {ours}, by hand: {theirs}", file=sys.stderr, flush=True)
+        del pairs[:-times]
+        ours, theirs = (typical(list(side)) for side in zip(*pairs, strict=True))
         rows.append(
             (
                 count,
@@ -138,11 +145,6 @@ def measured(scratch: Path, counts: list[int]) -> Table:
                 round(theirs.peak_mib),
                 round(ours.peak_mib / theirs.peak_mib, 2),
             )
-        )
-        print(
-            f"  {count} endpoints: {ours.seconds:.1f} s against {theirs.seconds:.1f} s",
-            file=sys.stderr,
-            flush=True,
         )
     columns = (
         "endpoints",
@@ -196,20 +198,17 @@ def _project(folder: Path, program: str, environment: Mapping[str, str]) -> Path
     return folder
 
 
-def _steps(folder: Path, environment: Mapping[str, str]) -> list[Mapping[str, Any]]:
-    done = subprocess.run(
-        ["pulumi", "preview", "--json", "--show-secrets", "--non-interactive"],
-        cwd=folder,
-        env=environment,
-        check=True,
-        capture_output=True,
-        text=True,
+def typical(previews: Sequence[Figures]) -> Figures:
+    """Of each figure the median."""
+    return Figures(
+        seconds=median(one.seconds for one in previews),
+        cpu_s=median(one.cpu_s for one in previews),
+        peak_mib=median(one.peak_mib for one in previews),
+        resources=previews[0].resources,
     )
-    steps: list[Mapping[str, Any]] = json.loads(done.stdout)["steps"]
-    return steps
 
 
-def _groups(steps: list[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def groups_of(steps: list[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Resources by the endpoint that they belong to, as the engine saw them."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for step in steps:
@@ -235,10 +234,11 @@ def _plain(value: Any) -> Any:
     return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
-def _preview(folder: Path, environment: Mapping[str, str]) -> Figures:
+def _preview(folder: Path, environment: Mapping[str, str]) -> tuple[Figures, list[Mapping[str, Any]]]:
+    """One preview's figures, and its steps."""
     started, cpu_before = time.monotonic(), _children_cpu_s()
     process = subprocess.Popen(
-        ["pulumi", "preview", "--json", "--non-interactive"],
+        ["pulumi", "preview", "--json", "--show-secrets", "--non-interactive"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -256,7 +256,9 @@ def _preview(folder: Path, environment: Mapping[str, str]) -> Figures:
         process.wait()
     if process.returncode != 0:
         raise SystemExit(f"the preview in {folder.name} failed:\n{output[-2000:]}")
-    return Figures(seconds, _children_cpu_s() - cpu_before, peak[0], len(json.loads(output)["steps"]))
+    cpu_s = _children_cpu_s() - cpu_before
+    steps: list[Mapping[str, Any]] = json.loads(output)["steps"]
+    return Figures(seconds, cpu_s, peak[0], len(steps)), steps
 
 
 def _children_cpu_s() -> float:
