@@ -60,9 +60,8 @@ def declare(declared: Mapping[str, Any]) -> Cloud:
 
 
 def _provider(name: str, platform: holdfast.AwsPlatform, after: pulumi.Resource) -> kubernetes.Provider:
-    """The cluster, for what must come after something else: a component's own `depends_on` does not reach its
-    children, but all of them wait for their provider. Pods that start before their identity never get it, and
-    secret stores need their kind."""
+    """The cluster, for what must come after something else: whatever is given the provider waits for it, without
+    saying so itself. Pods that start before their identity never get it, and secret stores need their kind."""
     return kubernetes.Provider(
         name,
         kubeconfig=platform.kubeconfig,

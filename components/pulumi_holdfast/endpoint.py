@@ -164,7 +164,7 @@ class Endpoint(pulumi.ComponentResource):
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
         outputs["worker_credentials"] = platform.key.apply(lambda key: identities.credentials(key, name))
         outputs["bodies_key"] = platform.key.apply(lambda key: identities.body_key(key, name))
-        creation = Creation(name, self, outputs)
+        creation = Creation(name, self, outputs, opts)
         for manifest in plan_endpoint(self.spec):
             creation.create([manifest])
             made: Any = creation.children[manifest.child]

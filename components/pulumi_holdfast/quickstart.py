@@ -22,6 +22,7 @@ def offer_quickstarts(
 
     `templates`: names, or mappings of `pulumi_holdfast.spec.quickstart.QuickstartSpec`'s fields.
     `registry_secret`: Secrets Manager secret with which images of the platform's template registry are pulled.
+    `opts`: of every endpoint; their children, too, wait for what it depends on.
     Raises DeclarationError with every problem.
     """
     with explained():

@@ -150,7 +150,8 @@ class SharedStack(pulumi.ComponentResource):
             self.spec = _spec(name, args)
         """What was declared, with every default filled in."""
         base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
-        creation = Creation(name, self, {**_identities(name, args), "base_url": base_url})
+        outputs = {**_identities(name, args), "base_url": base_url}
+        creation = Creation(name, self, outputs, opts)
         for manifest in plan_shared(self.spec):
             creation.create([manifest])
             if manifest.child == "broker":

@@ -43,10 +43,20 @@ _ARGUMENTS: Final = {
 class Creation:
     """Creates planned objects as children of one component; `children` has them by name."""
 
-    def __init__(self, name: str, parent: pulumi.Resource, outputs: Outputs) -> None:
+    def __init__(
+        self,
+        name: str,
+        parent: pulumi.Resource,
+        outputs: Outputs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`opts`: the component's own. Children wait for what it depends on, which Pulumi itself does not see to;
+        nothing else in them is for children."""
         self.children: dict[str, pulumi.CustomResource] = {}
         self._name = name
         self._parent = parent
+        awaited = opts.depends_on if opts is not None else None
+        self._awaited = pulumi.ResourceOptions(depends_on=awaited) if awaited is not None else None
         # Not copied: the outputs of an AWS platform are looked up by name, not listed.
         self._own: dict[str, pulumi.Input[Any]] = {}
         self._outputs = ChainMap(self._own, cast("MutableMapping[str, pulumi.Input[Any]]", outputs))
@@ -83,12 +93,13 @@ class Creation:
 
     def _options(self, manifest: Manifest) -> pulumi.ResourceOptions:
         timeout = f"{manifest.timeout_s}s" if manifest.timeout_s is not None else None
-        return pulumi.ResourceOptions(
+        own = pulumi.ResourceOptions(
             parent=self._parent,
             depends_on=[self.children[child] for child in manifest.after],
             ignore_changes=list(manifest.ignore),
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout) if timeout else None,
         )
+        return own if self._awaited is None else pulumi.ResourceOptions.merge(own, self._awaited)
 
 
 def _class(manifest: Manifest) -> Any:

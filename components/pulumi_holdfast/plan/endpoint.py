@@ -53,23 +53,9 @@ def _document(spec: EndpointSpec, meta: Meta) -> Manifest:
 
 
 def _broker_login(meta: Meta) -> Manifest:
-    """What this endpoint's workers, and no others, show the broker. Immutable and named by Pulumi: new
-    credentials roll the replicas, which refer to it."""
-    metadata = meta.of("")
-    del metadata["name"]
-    return Manifest(
-        child="broker",
-        api_version="v1",
-        kind="Secret",
-        metadata=metadata,
-        body={
-            "type": "Opaque",
-            "immutable": True,
-            "stringData": {BROKER_FILE: hole("worker_credentials"), BODIES_KEY_FILE: hole("bodies_key")},
-        },
-        generated_name=True,
-        secret_fields=("stringData",),
-    )
+    """What this endpoint's workers, and no others, show the broker. New credentials roll the replicas."""
+    values = {BROKER_FILE: hole("worker_credentials"), BODIES_KEY_FILE: hole("bodies_key")}
+    return secrets.immutable_secret("broker", values, meta)
 
 
 def _secrets(spec: EndpointSpec, meta: Meta) -> list[Manifest]:

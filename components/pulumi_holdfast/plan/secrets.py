@@ -95,24 +95,26 @@ def _remote(secret: EndpointSecretSpec) -> Json:
 def config_secrets(spec: EndpointSpec, meta: Meta) -> Manifest | None:
     """The Secret with values that the program itself holds; None without any.
 
-    Immutable and named by Pulumi: a new value is a new Secret, and the changed reference rolls the replicas. The
-    values are filled in at creation and are secret in Pulumi's state.
+    A new value rolls the replicas. The values are filled in at creation.
     """
     wanted = sorted(name for name, secret in spec.secrets.items() if secret.value)
     if not wanted:
         return None
+    return immutable_secret("config-secrets", {name: hole(f"value.{name}") for name in wanted}, meta)
+
+
+def immutable_secret(child: str, values: Json, meta: Meta, after: tuple[str, ...] = ()) -> Manifest:
+    """A Secret that Pulumi names: new values are a new Secret, and whatever refers to it rolls. The values are
+    secret in Pulumi's state. `after`: children that must exist first."""
     metadata = meta.of("")
     del metadata["name"]
     return Manifest(
-        child="config-secrets",
+        child=child,
         api_version="v1",
         kind="Secret",
         metadata=metadata,
-        body={
-            "type": "Opaque",
-            "immutable": True,
-            "stringData": {name: hole(f"value.{name}") for name in wanted},
-        },
+        body={"type": "Opaque", "immutable": True, "stringData": values},
+        after=after,
         generated_name=True,
         secret_fields=("stringData",),
     )

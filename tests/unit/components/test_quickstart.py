@@ -11,6 +11,7 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi_kubernetes.core.v1 import ConfigMap
 
 import pulumi_holdfast as holdfast
 from holdfast_contract.document import EndpointDocument
@@ -72,6 +73,46 @@ def test_images_of_the_template_registry_are_pulled_with_its_password_and_public
     names = {one.name for one in recorded.resources}
     assert "ocr-pull" in names
     assert "embeddings-gpu-pull" not in names
+
+
+def test_every_object_of_an_offer_waits_for_what_the_offer_depends_on() -> None:
+    def program() -> None:
+        shared = holdfast.SharedStack(
+            "holdfast",
+            {
+                "services_image": "ghcr.io/acme/services:1",
+                "base_url": "https://gpu.example",
+                "broker_secret": pulumi.Output.secret("correct horse battery staple"),
+            },
+        )
+        platform = holdfast.Platform.of(shared, [TOKEN])
+        holdfast.offer_quickstarts(platform, ["ocr"], opts=pulumi.ResourceOptions(depends_on=[shared]))
+
+    recorded = testing.record(program)
+    awaited = {one.urn for one in recorded if one.parent == recorded["holdfast"].urn}
+    children = [one for one in recorded if one.parent == recorded["ocr"].urn]
+    assert awaited
+    assert {"ocr-document", "ocr-deployment", "ocr-scaledobject"} <= {one.name for one in children}
+    assert [one.name for one in children if not awaited <= set(one.depends_on)] == []
+    recorded.assert_order("ocr-document", "ocr-deployment")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_children_of_an_endpoint_wait_for_what_it_depends_on(listed: bool) -> None:
+    def program() -> None:
+        first = ConfigMap("first")
+        opts = pulumi.ResourceOptions(depends_on=[first] if listed else first)
+        given: dict[str, Any] = {
+            "platform": testing.platform(),
+            "image": "ghcr.io/acme/chat:1",
+            "tokens": [TOKEN],
+        }
+        holdfast.Endpoint("chat", given, opts)  # type: ignore[arg-type]
+
+    recorded = testing.record(program)
+    children = [one for one in recorded if one.parent == recorded["chat"].urn]
+    assert children
+    assert [one.name for one in children if recorded["first"].urn not in one.depends_on] == []
 
 
 @pytest.mark.parametrize(

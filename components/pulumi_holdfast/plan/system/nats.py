@@ -9,6 +9,7 @@ from pulumi_holdfast.plan import identities, network
 from pulumi_holdfast.plan.identities import GATEWAY, SCALER
 from pulumi_holdfast.plan.manifest import Json, Manifest, Meta
 from pulumi_holdfast.plan.replica import BODIES_KEY_FILE, http_probe, secret_env
+from pulumi_holdfast.plan.secrets import immutable_secret
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.shared import SharedSpec
 
@@ -107,9 +108,7 @@ def _selector() -> Json:
 
 
 def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
-    """Immutable and named by Pulumi: new identities roll servers, gateway and scaler, which refer to it."""
-    metadata = meta.of("")
-    del metadata["name"]
+    """New identities roll servers, gateway and scaler, which refer to it."""
     values = {
         "operator": f'"{hole("broker_operator")}"',
         "accounts": hole("broker_accounts"),
@@ -118,16 +117,7 @@ def _logins(spec: SharedSpec, meta: Meta) -> Manifest:
     }
     if spec.queue.servers > 1:
         values |= {"cluster": hole("password_cluster"), "routes": _routes(spec, meta)}
-    return Manifest(
-        child="broker",
-        api_version="v1",
-        kind="Secret",
-        metadata=metadata,
-        body={"type": "Opaque", "immutable": True, "stringData": values},
-        after=("system-namespace",),
-        generated_name=True,
-        secret_fields=("stringData",),
-    )
+    return immutable_secret("broker", values, meta, after=("system-namespace",))
 
 
 def credentials_key(part: str) -> str:
