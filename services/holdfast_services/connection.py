@@ -1,6 +1,8 @@
 """A connection to NATS that comes back by itself, and what can go wrong with it in four errors.
 
-nats-py's own errors never leave this module and `broker`.
+nats-py's own errors never leave this module and `broker`. Every request takes six messages, so these go past the tasks
+that the library has for writing and for each subscription: written where they are made, heard where they are read.
+Measured, each such task is up to 0.3 ms of a request's way and a tenth of what its message costs.
 """
 
 from __future__ import annotations
@@ -20,7 +22,16 @@ from nats.js import JetStreamContext
 from holdfast_services.credentials import Login
 from holdfast_services.logs import Log
 
-__all__ = ["Ambiguous", "BrokerDown", "BrokerError", "Connection", "Handler", "QueueFull", "QueueMissing"]
+__all__ = [
+    "Ambiguous",
+    "BrokerDown",
+    "BrokerError",
+    "Connection",
+    "Handler",
+    "QueueFull",
+    "QueueMissing",
+    "encode",
+]
 
 _log = Log("broker")
 
@@ -56,9 +67,9 @@ class Connection:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=_API_TIMEOUT_S)
-        self._acks: dict[str, asyncio.Future[Msg]] = {}
-        self._ack_numbers = count()
-        self._ack_prefix = client.new_inbox()
+        self._answers: dict[str, asyncio.Future[Msg]] = {}
+        self._numbers = count()
+        self._answers_prefix = client.new_inbox()
         self._on_reconnect: list[Callable[[], None]] = []
 
     @classmethod
@@ -111,7 +122,7 @@ class Connection:
                 await asyncio.sleep(0.5)
         connection = cls(client)
         holder.append(connection)
-        await client.subscribe(f"{connection._ack_prefix}.*", cb=connection._acknowledged)
+        await connection.listen(f"{connection._answers_prefix}.*", connection._answered)
         return connection
 
     @property
@@ -145,42 +156,104 @@ class Connection:
     async def request(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float
     ) -> Msg:
-        """Publish and wait for the one answer. Raises BrokerDown (not sent) or Ambiguous (no answer)."""
-        if not self._client.is_connected:
-            raise BrokerDown("not connected to the broker")
-        token = str(next(self._ack_numbers))
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        self._acks[token] = future
+        """Publish and wait for the one answer. Raises BrokerDown (not sent), Ambiguous (no answer), or BrokerError
+        for a message above the broker's limit."""
+        token = str(next(self._numbers))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Msg] = loop.create_future()
+        self._answers[token] = future
+        timer = loop.call_later(timeout_s, _unanswered, future, timeout_s)
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._client.publish(
-                    subject, payload, f"{self._ack_prefix}.{token}", dict(headers) if headers else None
-                )
-                return await future
-        except nats.errors.MaxPayloadError as error:
-            raise BrokerError(f"message of {len(payload)} bytes is above the broker's limit") from error
-        except TimeoutError as error:
-            raise Ambiguous(f"no answer of the broker within {timeout_s} s") from error
-        except (nats.errors.Error, OSError) as error:
-            raise BrokerDown(repr(error)) from error
+            self.send(subject, payload, f"{self._answers_prefix}.{token}", headers)
+            return await future
         finally:
-            del self._acks[token]
+            timer.cancel()
+            del self._answers[token]
 
     async def publish(self, subject: str, payload: bytes = b"") -> bool:
         """Publish without storing; False where the connection is down (nothing is buffered then)."""
-        if not self._client.is_connected:
-            return False
         try:
-            await self._client.publish(subject, payload)
-        except (nats.errors.Error, OSError):
+            self.send(subject, payload)
+        except BrokerDown:
             return False
         return True
+
+    def send(
+        self, subject: str, payload: bytes, reply: str = "", headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Write a message now. For messages whose number is bounded by who waits for them: nothing slows a sender
+        down whom the broker does not read as fast.
+
+        Raises BrokerDown where the connection is down, BrokerError for a message above the broker's limit, and
+        ValueError for one that would be read as several.
+        """
+        client = self._client
+        if not client.is_connected:
+            raise BrokerDown("not connected to the broker")
+        if len(payload) > client.max_payload:
+            raise BrokerError(f"message of {len(payload)} bytes is above the broker's limit")
+        data = encode(subject, payload, reply, headers)
+        transport = client._transport
+        if transport is None:
+            raise BrokerDown("not connected to the broker")
+        if client._pending:
+            # What the library was asked before comes before: a subscription, for one.
+            transport.writelines(client._pending)
+            client._pending, client._pending_data_size = [], 0
+        transport.write(data)
+
+    async def listen(self, subject: str, handler: Callable[[Msg], None]) -> Subscription:
+        """Call `handler` with every message, from where it is read: it must not take long. Survives
+        reconnection."""
+        heard = _Heard(handler)
+        return await self._client.subscribe(subject, future=heard)  # type: ignore[arg-type]  # the two that are used
 
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Call `handler` with every message; survives reconnection."""
         return await self._client.subscribe(subject, cb=handler)
 
-    async def _acknowledged(self, message: Msg) -> None:
-        future = self._acks.get(message.subject.rsplit(".", 1)[1])
+    def _answered(self, message: Msg) -> None:
+        future = self._answers.get(message.subject.rsplit(".", 1)[1])
         if future is not None and not future.done():
             future.set_result(message)
+
+
+class _Heard:
+    """What the library takes for the future of one message, and we for an ear."""
+
+    def __init__(self, handler: Callable[[Msg], None]) -> None:
+        self._handler = handler
+
+    def cancelled(self) -> bool:
+        """Never."""
+        return False
+
+    def set_result(self, message: Msg) -> None:
+        """A message came."""
+        try:
+            self._handler(message)
+        except Exception as error:  # of ours; the library would take the connection for broken
+            _log.error("message not handled", trace=error, subject=message.subject)
+
+
+def _unanswered(future: asyncio.Future[Msg], timeout_s: float) -> None:
+    if not future.done():
+        future.set_exception(Ambiguous(f"no answer of the broker within {timeout_s} s"))
+
+
+def encode(subject: str, payload: bytes, reply: str, headers: Mapping[str, str] | None) -> bytes:
+    """A message as NATS's protocol has it (PUB, HPUB). `reply`: empty for none. Raises ValueError for what would be
+    read as more than one message or header."""
+    words = [subject, reply] if reply else [subject]
+    line = " ".join(words) + " "
+    if not subject or line.split() != words:
+        raise ValueError(
+            f"subject {subject[:100]!r} or {reply[:100]!r} is empty, or has spaces or line breaks"
+        )
+    if headers is None:
+        return b"PUB %b%d\r\n%b\r\n" % (line.encode(), len(payload), payload)
+    text = "NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    if not text.count("\r") == text.count("\n") == len(headers) + 1:
+        raise ValueError(f"a header of the message to {subject[:100]!r} has a line break")
+    head = text.encode() + b"\r\n"
+    return b"HPUB %b%d %d\r\n%b%b\r\n" % (line.encode(), len(head), len(head) + len(payload), head, payload)

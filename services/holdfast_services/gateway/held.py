@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
@@ -139,7 +138,7 @@ class ReplySigner:
 
     def signature(self, request_id: str) -> str:
         """HMAC-SHA256, hexadecimal, the first 43 characters (172 bits)."""
-        return hmac.new(self._key, request_id.encode(), hashlib.sha256).hexdigest()[:_SIGNATURE_CHARS]
+        return hmac.digest(self._key, request_id.encode(), "sha256").hex()[:_SIGNATURE_CHARS]
 
     def valid(self, request_id: str, signature: str) -> bool:
         """Compared in constant time."""

@@ -32,6 +32,8 @@ class BoundedHttp(HttpToolsProtocol):
     _hosts = 0
     _head_complete = False
     _overhead_bytes = 0
+    _head_since: float | None = None
+    """When the head began that is not complete; on the loop's clock."""
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -39,7 +41,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -51,7 +54,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._head_bytes = self._hosts = 0
         self._head_complete = False
-        if self._head_timer is None:
+        if self._head_since is None:
             self._start_head_timer()
         super().on_message_begin()
 
@@ -70,7 +73,7 @@ class BoundedHttp(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._stop_head_timer()
+        self._head_since = None
         self._overhead_bytes = 0
         self._head_complete = True
         super().on_headers_complete()
@@ -90,14 +93,17 @@ class BoundedHttp(HttpToolsProtocol):
             raise ValueError("request head too large")
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(_HEAD_S, self._head_too_slow)
+        self._head_since = self.loop.time()
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(_HEAD_S, self._look_at_head)
 
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _head_too_slow(self) -> None:
+    def _look_at_head(self) -> None:
+        """One timer for many heads: almost every head is complete at once, and a timer for each costs more than it."""
         self._head_timer = None
-        if not self.transport.is_closing():
+        if self._head_since is None:
+            return
+        left_s = self._head_since + _HEAD_S - self.loop.time()
+        if left_s > 0:
+            self._head_timer = self.loop.call_later(left_s, self._look_at_head)
+        elif not self.transport.is_closing():
             self.transport.close()

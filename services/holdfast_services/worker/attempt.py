@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,12 +50,17 @@ class Means:
 class Attempt:
     """Works on one delivery until it is ended or given back."""
 
-    def __init__(self, delivery: Delivery, means: Means, *, canceled: bool) -> None:
+    def __init__(
+        self, delivery: Delivery, means: Means, *, canceled: bool, on_model_free: Callable[[], None]
+    ) -> None:
+        """`on_model_free`: called when the model has nothing more to do with this request; not where that is not
+        seen before the attempt is over."""
         self.delivery = delivery
         self.message = delivery.message
         self._means = means
         self._claimed_at = time.time()
         self._canceled = canceled
+        self._on_model_free = on_model_free
         self._book = Book(
             means.records,
             means.bodies,
@@ -71,8 +76,6 @@ class Attempt:
         """The model's answer has begun, or will not."""
         self._refused: Receipt | None = None
         self._recording: asyncio.Task[None] | None = None
-        self.model_free = asyncio.Event()
-        """Set when the model has nothing more to do with this request, at the latest when the attempt is over."""
         self.ended: RequestState | None = None
         """How it ended; None: it was given back."""
 
@@ -101,11 +104,16 @@ class Attempt:
         try:
             if await self._already_ended():
                 return
-            begin_within_s = (decision.start_by or decision.end_by) - now
-            async with asyncio.timeout(decision.end_by - now):
-                await self._work(begin_within_s)
+            # One clock for both: until the head is here it is the caller's, from then on the model's.
+            async with asyncio.timeout(
+                min(decision.start_by or decision.end_by, decision.end_by) - now
+            ) as clock:
+                await self._work(clock, decision.end_by)
         except TimeoutError:
-            await self._end(timed_out(decision, now=time.time(), max_request_s=self._means.max_request_s))
+            if self._refused is not None:
+                await self._unwanted(self._refused)
+            else:
+                await self._end(timed_out(decision, now=time.time(), max_request_s=self._means.max_request_s))
         except BadAnswer as error:
             await self._end(_failed(str(error)))
         except BodyMissing as error:
@@ -136,10 +144,9 @@ class Attempt:
         return True
 
     # --- the model ----------------------------------------------------------------------------------------
-    async def _work(self, begin_within_s: float) -> None:
-        answer = await self._answer(begin_within_s)
-        if answer is None:
-            return
+    async def _work(self, clock: asyncio.Timeout, end_by: float) -> None:
+        answer = await self._answer(clock)
+        clock.reschedule(asyncio.get_running_loop().time() + end_by - time.time())
         try:
             pairs = header_rules.from_model(answer.headers)
         except ValueError as error:
@@ -161,8 +168,8 @@ class Attempt:
         finally:
             answer.release()
 
-    async def _answer(self, within_s: float) -> Answer | None:
-        """The head of the model's answer; None where nobody wants it any more, and the request is ended.
+    async def _answer(self, clock: asyncio.Timeout) -> Answer:
+        """The head of the model's answer; the time is over at once where nobody wants it any more.
 
         Without a task or a `wait` of its own: almost every model is called once and answers.
         """
@@ -174,38 +181,34 @@ class Attempt:
             self._recording = loop.create_task(self._book.running())
         opening: asyncio.TimerHandle | None = None
         try:
-            async with asyncio.timeout(within_s) as scope:
-                if message.reply_url is not None:
-                    open_after_s = self._means.pace.open_after_s
-                    if open_after_s:
-                        opening = loop.call_later(open_after_s, self._open_reply, scope)
-                    else:
-                        self._open_reply(scope)
-                return await self._means.model.call(message, self.delivery.body, self.delivery.deliveries)
-        except TimeoutError:
-            if self._refused is None:
-                raise
-            await self._unwanted(self._refused)
-            return None
+            if message.reply_url is not None:
+                open_after_s = self._means.pace.open_after_s
+                if open_after_s:
+                    opening = loop.call_later(open_after_s, self._open_reply, clock)
+                else:
+                    self._open_reply(clock)
+            return await self._means.model.call(
+                message, self.delivery.body, self.delivery.deliveries, self._on_model_free
+            )
         finally:
             self._head_is_here = True
             if opening is not None:
                 opening.cancel()
 
-    def _open_reply(self, scope: asyncio.Timeout) -> None:
+    def _open_reply(self, clock: asyncio.Timeout) -> None:
         """The model takes its time: let the gateway see that somebody works, and when that somebody dies."""
         assert self.message.reply_url is not None
         self._reply = Reply(self._means.replies, self.message.reply_url, self.delivery.ack_subject)
-        self._reply.task.add_done_callback(lambda task: self._reply_ended(task, scope))
+        self._reply.task.add_done_callback(lambda task: self._reply_ended(task, clock))
 
-    def _reply_ended(self, task: asyncio.Task[Receipt], scope: asyncio.Timeout) -> None:
+    def _reply_ended(self, task: asyncio.Task[Receipt], clock: asyncio.Timeout) -> None:
         """The gateway said something before there was an answer."""
         if self._head_is_here or task.cancelled():
             return
         receipt = task.result()
         if receipt in (Receipt.UNWANTED, Receipt.DUPLICATE) and not self.message.recorded:
             self._refused = receipt
-            scope.reschedule(asyncio.get_running_loop().time())
+            clock.reschedule(asyncio.get_running_loop().time())
         else:
             # The gateway is gone, or its caller, who has a key to ask with again: keep the result.
             self._reply = None
@@ -231,7 +234,6 @@ class Attempt:
         whole = await self._whole(answer)
         if whole is not None:
             answer.release()
-            self.model_free.set()
             if keep:
                 await sink.write(whole)
             if url is not None:

@@ -8,7 +8,7 @@ sends is bounded, whatever it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from holdfast_services.worker.exchange import Answer, Body, Broken, Link
@@ -21,6 +21,10 @@ _REPEATABLE: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110, 9.2.2: sent twice these are as good as sent once."""
 
 Headers = Iterable[tuple[str, str]]
+
+
+def _nothing() -> None:
+    """Nobody waits for the end."""
 
 
 class Client:
@@ -41,12 +45,14 @@ class Client:
         headers: Headers,
         body: Body = b"",
         length: int | None = None,
+        on_complete: Callable[[], None] = _nothing,
     ) -> Answer:
         """Send a request to `address` (`host:port`); returns at the head of the answer.
 
-        `length`: bytes of a `body` that comes in pieces; None: not known, and it is sent in chunks. Raises OSError
-        (TimeoutError, Broken and others) where there is no answer, ValueError for what no request may have, and
-        whatever `body` raises.
+        `length`: bytes of a `body` that comes in pieces; None: not known, and it is sent in chunks. `on_complete`:
+        called from where the end of the whole answer is seen, which may be before this returns, or never. Raises
+        OSError (TimeoutError, Broken and others) where there is no answer, ValueError for what no request may have,
+        and whatever `body` raises.
         """
         if isinstance(body, bytes):
             length = len(body)
@@ -54,13 +60,13 @@ class Client:
         link = self._kept(address)
         if link is not None:
             try:
-                return await link.exchange(method, head, body, length)
+                return await link.exchange(method, head, body, length, on_complete)
             except Broken:
                 # The server may have closed it while it was idle.
                 if method not in _REPEATABLE or not isinstance(body, bytes):
                     raise
         link = await self._open(address)
-        return await link.exchange(method, head, body, length)
+        return await link.exchange(method, head, body, length, on_complete)
 
     def close(self) -> None:
         """Close those that are idle."""

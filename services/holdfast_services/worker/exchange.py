@@ -28,7 +28,7 @@ class Broken(ConnectionError):
 class Answer:
     """What a server answers: its head first, its body as it comes. Release it, whatever happens."""
 
-    def __init__(self, link: Link, *, head_only: bool) -> None:
+    def __init__(self, link: Link, *, head_only: bool, on_complete: Callable[[], None]) -> None:
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         """In order, as they were sent."""
@@ -39,6 +39,7 @@ class Answer:
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the head is here."""
         self._head_only = head_only
+        self._on_complete = on_complete
         self._until_closed = False
         self._link: Link | None = link
         self._pieces: list[bytes] = []
@@ -95,9 +96,12 @@ class Answer:
             elif lower == b"transfer-encoding":
                 framed = True
         self._until_closed = not framed
-        if not self.begun.done():
-            self.begun.set_result(None)
         return self._head_only
+
+    def tell_begun(self) -> None:
+        """After all that came with the head was looked at, so that whoever waits for the end hears of it first."""
+        if self.status and not self.begun.done():
+            self.begun.set_result(None)
 
     def received(self, size: int) -> None:
         """So many bytes came, of whatever."""
@@ -122,6 +126,7 @@ class Answer:
     def end(self) -> None:
         """The body is whole."""
         self.complete = True
+        self._on_complete()
         self._tell()
 
     def closed(self, error: Exception | None) -> None:
@@ -170,10 +175,12 @@ class Link(asyncio.Protocol):
         """Whether another exchange may begin."""
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, method: str, head: bytes, body: Body, length: int | None) -> Answer:
+    async def exchange(
+        self, method: str, head: bytes, body: Body, length: int | None, on_complete: Callable[[], None]
+    ) -> Answer:
         """Send it; returns at the answer's head. Raises Broken, or what `body` raises."""
         self._again = False
-        self._answer = answer = Answer(self, head_only=method == "HEAD")
+        self._answer = answer = Answer(self, head_only=method == "HEAD", on_complete=on_complete)
         try:
             if isinstance(body, bytes):
                 self._write(head + body)
@@ -273,8 +280,10 @@ class Link(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            answer.tell_begun()
             self._fail(Broken(f"what was sent is not HTTP ({error})"))
             return
+        answer.tell_begun()
         if answer.excessive:
             self._fail(Broken(f"more than {MAX_OVERHEAD_BYTES} bytes were sent beside the body"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import Final
 
@@ -70,8 +70,11 @@ class Model:
         answer.release()
         return Health.WELL if answer.status == 200 else Health.UNWELL
 
-    async def call(self, message: RequestMessage, body: bytes, attempt: int) -> Answer:
-        """Send the request; returns at the head of the answer, whose body is still to be read.
+    async def call(
+        self, message: RequestMessage, body: bytes, attempt: int, on_complete: Callable[[], None]
+    ) -> Answer:
+        """Send the request; returns at the head of the answer, whose body is still to be read. `on_complete`: called
+        when all of it is here, from where that is seen.
 
         Raises ModelUnreachable or BadAnswer, or the broker's errors where a stored body cannot be read.
         """
@@ -94,6 +97,7 @@ class Model:
                 headers,
                 data,
                 message.body_length,
+                on_complete,
             )
         except (Broken, ValueError) as error:
             raise ModelUnreachable(f"the model gave no answer: {error}") from error

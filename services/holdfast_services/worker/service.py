@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -46,6 +48,25 @@ class _Job:
     task: asyncio.Task[None]
     claimed_at: float
     """Unix seconds."""
+
+
+class _Free:
+    """Whether a slot is free again: once, whoever says so first and how often."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        """`then`: called at once when it is. Twice would be a request too many for the model."""
+        self._then = then
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """It is."""
+        if not self._event.is_set():
+            self._event.set()
+            self._then()
+
+    async def wait(self) -> None:
+        """Return when it is."""
+        await self._event.wait()
 
 
 class WorkerService:
@@ -139,6 +160,7 @@ class WorkerService:
     async def _slot(self, puller: Puller) -> None:
         while not self._draining:
             if not self._ready.is_set():
+                puller.retract()
                 await self._ready.wait()
                 continue
             delivery = await puller.next()
@@ -155,19 +177,37 @@ class WorkerService:
                 trace = self._tracing.attempt(delivery.message, delivery.deliveries, self._means.replica)
                 traced = delivery.message.model_copy(update={"traceparent": trace.traceparent})
                 delivery = replace(delivery, message=traced)
-            attempt = Attempt(delivery, self._means, canceled=delivery.message.id in self._canceled)
+            free = _Free(partial(self._ask_again, puller))
+            attempt = Attempt(
+                delivery,
+                self._means,
+                canceled=delivery.message.id in self._canceled,
+                on_model_free=free.set,
+            )
             claimed_at = time.time()
-            job = _Job(attempt, asyncio.create_task(self._work(attempt, claimed_at, trace)), claimed_at)
+            job = _Job(attempt, asyncio.create_task(self._work(attempt, claimed_at, trace, free)), claimed_at)
             self._jobs[delivery.message.id] = job
             self._mark_busy()
             # The slot is free as soon as the model is: handing the answer on takes no part of it.
-            await attempt.model_free.wait()
-            while len(self._jobs) > _FINISHING * len(self._pullers):
+            await free.wait()
+            while not self._takes_more:
                 await asyncio.wait(
                     {job.task for job in self._jobs.values()}, return_when=asyncio.FIRST_COMPLETED
                 )
 
-    async def _work(self, attempt: Attempt, claimed_at: float, trace: AttemptTrace | None) -> None:
+    @property
+    def _takes_more(self) -> bool:
+        """Whether not too much is still being handed on."""
+        return len(self._jobs) <= _FINISHING * len(self._pullers)
+
+    def _ask_again(self, puller: Puller) -> None:
+        """A slot has just become free: its next request is asked for before anything else is done."""
+        if self._ready.is_set() and not self._draining and self._takes_more:
+            puller.ask()
+
+    async def _work(
+        self, attempt: Attempt, claimed_at: float, trace: AttemptTrace | None, free: _Free
+    ) -> None:
         try:
             await attempt.run()
         except Exception as error:
@@ -179,7 +219,7 @@ class WorkerService:
             if trace is not None:
                 trace.end(attempt.ended, status=attempt.status)
             self._mark_busy()
-            attempt.model_free.set()
+            free.set()
 
     def _account(self, attempt: Attempt, claimed_at: float) -> None:
         seconds = time.time() - claimed_at
