@@ -192,8 +192,7 @@ class _Page:
         if isinstance(result, media.File):
             headers = {}
             if result.name is not None:
-                quoted = result.name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
-                headers["content-disposition"] = f'attachment; filename="{quoted}"'
+                headers["content-disposition"] = f'attachment; filename="{_header_text(result.name)}"'
             return Response(result.data, headers=headers, media_type=result.content_type)
         if isinstance(result, bytes | bytearray | memoryview):
             return Response(bytes(result), media_type=media.UNKNOWN_TYPE)
@@ -244,8 +243,7 @@ class _Page:
         """An event that says so; a body of another kind has no clean end: the server cuts the connection."""
         if self._route.streaming is not Streaming.EVENTS:
             return
-        text = json.dumps(problems.document(failed, _request_id(request)), ensure_ascii=False).encode()
-        event = b"event: error\ndata: " + text + b"\n\n"
+        event = b"event: error\ndata: " + problems.encoded(failed, _request_id(request)) + b"\n\n"
         await send({"type": "http.response.body", "body": event, "more_body": False})
 
 
@@ -254,6 +252,12 @@ def _head(streaming: Streaming) -> dict[str, Any]:
     # Proxies on the way keep nothing back.
     headers += [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
     return {"type": "http.response.start", "status": 200, "headers": headers}
+
+
+def _header_text(text: str) -> str:
+    """What may stand between a header's quotes: a caller's name must not end them, or the header."""
+    ascii_text = text.encode("ascii", "replace").decode()
+    return "".join(one if one.isprintable() and one not in '"\\' else "_" for one in ascii_text)
 
 
 async def _gone(receive: Receive) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import io
+import re
 import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -13,9 +14,9 @@ IMAGE_FORMATS: Final = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": 
 """What a picture can be answered as; the first unless the caller's `Accept` names another."""
 MAX_IMAGE_PIXELS: Final = 100_000_000
 """A small file can unfold to gigabytes: a picture above this is refused before it is decoded."""
-
-
 UNKNOWN_TYPE: Final = "application/octet-stream"
+_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(;[ -~]*)?", re.ASCII)
+"""A media type with its parameters (RFC 6838): it may be sent back as a header."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ def from_text(text: str) -> File:
         if not comma or not head.endswith(";base64"):
             raise BadMedia("a data URI without base64", "write data:<type>;base64,<data>")
         content_type = head.removesuffix(";base64") or content_type
+        if not _TYPE.fullmatch(content_type):
+            raise BadMedia("a data URI of no media type", "write data:<type>;base64,<data>")
     try:
         return File(base64.b64decode("".join(text.split()), validate=True), content_type)
     except (binascii.Error, ValueError):
@@ -111,7 +114,7 @@ def accepts(kind: object) -> str:
 
 
 def _image(data: bytes) -> Any:
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
 
     remedy = "send a PNG, JPEG, WebP, GIF, BMP or TIFF"
     try:
@@ -122,10 +125,12 @@ def _image(data: bytes) -> Any:
                 "scale it down",
             )
         image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError) as error:
+        # As people see it: turned as its metadata says.
+        return ImageOps.exif_transpose(image)
+    except BadMedia:
+        raise
+    except Exception as error:  # a damaged file makes the library fail in as many ways as it has formats
         raise BadMedia(f"no picture that can be read ({type(error).__name__})", remedy) from None
-    # As people see it: turned as its metadata says.
-    return ImageOps.exif_transpose(image) or image
 
 
 def encoded_image(image: Any, accept: str) -> tuple[bytes, str]:

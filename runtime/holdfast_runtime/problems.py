@@ -133,6 +133,11 @@ def document(failed: Failed, request_id: str | None) -> dict[str, Any]:
     return found
 
 
+def encoded(failed: Failed, request_id: str | None) -> bytes:
+    """The document as JSON. What a caller sent may hold halves of characters, which UTF-8 has not: they become `?`."""
+    return json.dumps(document(failed, request_id), ensure_ascii=False).encode(errors="replace")
+
+
 def answer(failed: Failed, request_id: str | None, headers: dict[str, str] | None = None) -> Response:
     """The document as an answer."""
     sent = {HEADER_SHOULD_RETRY: "true" if failed.kind.retry else "false", **(headers or {})}
@@ -140,5 +145,4 @@ def answer(failed: Failed, request_id: str | None, headers: dict[str, str] | Non
         sent[HEADER_REQUEST_ID] = request_id
     if failed.kind.retry:
         sent["retry-after"] = "5"
-    text = json.dumps(document(failed, request_id), ensure_ascii=False).encode()
-    return Response(text, failed.kind.status, sent, MEDIA_TYPE)
+    return Response(encoded(failed, request_id), failed.kind.status, sent, MEDIA_TYPE)

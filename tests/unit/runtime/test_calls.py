@@ -120,7 +120,7 @@ async def test_code_that_does_not_look_keeps_its_slot_though_its_caller_went(ser
     served = await serve(Gate)
     leave = asyncio.Event()
     asked = asyncio.create_task(served.ask(name="deaf", leave=leave))
-    await until(lambda: served.runtime.calls.running == 1)
+    await until(lambda: served.runtime.service.now == 1)
     leave.set()
     await asked
     assert served.runtime.calls.running == 1
