@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import signal
-import subprocess
 import sys
 import threading
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +15,7 @@ import bcrypt
 import boto3
 import pytest
 from bench.ports import free_port
+from registries import Image, push, running
 
 from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
@@ -35,82 +28,6 @@ from pulumi_holdfast.probe.registry import Login
 
 PASSWORD = "hush-registry-77aa"
 LOGIN = Login("puller", PASSWORD)
-START_S = 30.0
-
-
-@contextlib.contextmanager
-def _running(command: list[Any], url: str, **environment: str) -> Iterator[None]:
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + START_S
-        while not _answers(url):
-            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{command[0]} did not answer within {START_S} s"
-            time.sleep(0.05)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        urllib.request.urlopen(url, timeout=5).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image in the registry."""
-
-    registry: str
-    digest: str
-    index: str
-    size: int
-
-
-def _call(method: str, url: str, data: bytes, **headers: str) -> Any:
-    named = {key.replace("_", "-"): value for key, value in headers.items()}
-    request = urllib.request.Request(url, data=data, method=method, headers=named)
-    request.add_header("Authorization", LOGIN.basic)
-    return urllib.request.urlopen(request, timeout=10)
-
-
-def _push(host: str) -> Image:
-    """An image with one layer and an index that names it, by the registry's own interface."""
-    base = f"http://{host}/v2/acme/chat"
-    blobs = {"config": b"{}", "layer": b"x" * 5000}
-    described = {}
-    for name, data in blobs.items():
-        digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        with _call("POST", f"{base}/blobs/uploads/", b"") as answer:
-            place = answer.headers["Location"]
-        mark = "&" if "?" in place else "?"
-        _call("PUT", f"{place}{mark}digest={digest}", data, Content_Type="application/octet-stream").close()
-        described[name] = {"mediaType": "application/octet-stream", "digest": digest, "size": len(data)}
-    kind = "application/vnd.oci.image.manifest.v1+json"
-    config = {**described["config"], "mediaType": "application/vnd.oci.image.config.v1+json"}
-    manifest = {"schemaVersion": 2, "mediaType": kind, "config": config, "layers": [described["layer"]]}
-    body = json.dumps(manifest).encode()
-    digest = "sha256:" + hashlib.sha256(body).hexdigest()
-    _call("PUT", f"{base}/manifests/1", body, Content_Type=kind).close()
-    kind_of_index = "application/vnd.oci.image.index.v1+json"
-    platform = {"os": "linux", "architecture": "amd64"}
-    one = {"mediaType": kind, "digest": digest, "size": len(body), "platform": platform}
-    body = json.dumps({"schemaVersion": 2, "mediaType": kind_of_index, "manifests": [one]}).encode()
-    _call("PUT", f"{base}/manifests/multi", body, Content_Type=kind_of_index).close()
-    return Image(host, digest, "sha256:" + hashlib.sha256(body).hexdigest(), 5000)
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +46,8 @@ http: {{addr: "{host}"}}
 auth: {{htpasswd: {{realm: test, path: {htpasswd}}}}}
 """
     )
-    with _running([binary, "serve", folder / "registry.yaml"], f"http://{host}/v2/"):
-        yield _push(host)
+    with running([binary, "serve", folder / "registry.yaml"], f"http://{host}/v2/"):
+        yield push(host, "acme/chat", LOGIN.basic)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +55,7 @@ def aws_url() -> Iterator[str]:
     """AWS's stand-in."""
     url = f"http://127.0.0.1:{free_port()}"
     server = Path(sys.executable).with_name("moto_server")
-    with _running([server, "-H", "127.0.0.1", "-p", url.rpartition(":")[2]], f"{url}/moto-api/data.json"):
+    with running([server, "-H", "127.0.0.1", "-p", url.rpartition(":")[2]], f"{url}/moto-api/data.json"):
         yield url
 
 
