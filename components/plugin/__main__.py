@@ -2,7 +2,7 @@
 
 from pulumi.provider.experimental import component_provider_host
 
-from pulumi_holdfast import Endpoint, SharedStack
+from pulumi_holdfast import AwsPlatform, Endpoint, SharedStack
 
 if __name__ == "__main__":
-    component_provider_host(name="holdfast", components=[Endpoint, SharedStack])
+    component_provider_host(name="holdfast", components=[AwsPlatform, Endpoint, SharedStack])
