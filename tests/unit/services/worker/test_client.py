@@ -380,7 +380,7 @@ def test_a_url_is_where_to_connect_and_what_to_ask_for() -> None:
 
 
 def test_a_worker_starts_without_the_libraries_that_it_has_no_use_for() -> None:
-    """They were half of its start, which is the largest part of a cold start that is ours."""
+    """They were two fifths of its start, which is the largest part of a cold start that is ours."""
     code = (
         "import sys, holdfast_services.worker.__main__\n"
         "print([name for name in ('aiohttp', 'yarl', 'uvicorn', 'opentelemetry') if name in sys.modules])"
