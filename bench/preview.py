@@ -66,9 +66,7 @@ class Group(pulumi.ComponentResource):
         self.register_outputs({{}})
 
 
-with open("resources.json") as file:
-    groups = json.load(file)
-for name, resources in groups.items():
+def declare(name, resources):
     parent = Group(name)
     for one in resources:
         inputs = {{key: value for key, value in one["inputs"].items() if key not in ("apiVersion", "kind")}}
@@ -81,6 +79,12 @@ for name, resources in groups.items():
             k8s.apiextensions.CustomResource(one["name"], **meta, **inputs, opts=options)
         else:
             made(one["name"], **inputs, opts=options)
+
+
+# One line at a time: resources that stand in code are not kept in memory either.
+with open("resources.jsonl") as file:
+    for line in file:
+        declare(*json.loads(line))
 """
 
 
@@ -124,7 +128,8 @@ def measured(scratch: Path, counts: list[int], times: int = 1) -> Table:
         pairs = []
         for _ in range(times + 1 if number == 0 else times):
             ours, steps = _preview(endpoints, environment)
-            (by_hand / "resources.json").write_text(json.dumps(groups_of(steps)))
+            lines = [json.dumps(group) + "\n" for group in groups_of(steps).items()]
+            (by_hand / "resources.jsonl").write_text("".join(lines))
             theirs, _ = _preview(by_hand, environment)
             pairs.append((ours, theirs))
             print(f"  {count} endpoints: {ours}, by hand: {theirs}", file=sys.stderr, flush=True)
