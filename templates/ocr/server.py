@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
+from recognition import Recognise, as_text, load_model
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -37,25 +38,11 @@ FOLDER = Path(__file__).resolve().parent
 MAX_BODY_BYTES = 28 * 1024 * 1024
 """An image of 20 MiB as base64, and some room."""
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
-MAX_SIDE_PX = 1600
-"""Longer sides are scaled down to this: finding text at 2000 takes 0.2 GB more and twice as long (measured)."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 DEFAULT_MIN_SCORE = 0.5
 TAKES = "image/png (or jpeg, webp, bmp, tiff, gif), application/json, multipart/form-data"
 
-Recognise = Callable[[Image.Image], "list[Line]"]
 log = logging.getLogger("ocr")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of text as the model read it."""
-
-    text: str
-    score: float
-    """How sure the model is, 0 to 1."""
-    box: tuple[tuple[float, float], ...]
-    """Corners in pixels: top left, top right, bottom right, bottom left."""
 
 
 class BadInput(Exception):
@@ -174,11 +161,13 @@ def open_image(data: bytes, max_megapixels: float) -> Image.Image:
                 413, f"image has {megapixels:.1f} megapixels, above {max_megapixels:g}: scale it down"
             )
         image.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        ImageOps.exif_transpose(image, in_place=True)
+    except BadInput:
+        raise
+    except Exception as error:  # a damaged file makes the library fail in as many ways as it has formats
         raise BadInput(
             422, f"the image cannot be read ({type(error).__name__}): send {', '.join(FORMATS)}"
         ) from None
-    ImageOps.exif_transpose(image, in_place=True)
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         # Transparent counts as paper.
         rgba = image.convert("RGBA")
@@ -186,57 +175,6 @@ def open_image(data: bytes, max_megapixels: float) -> Image.Image:
         paper.alpha_composite(rgba)
         return paper.convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def as_text(lines: list[Line]) -> str:
-    """Lines from top to bottom; pieces whose middles lie within each other's height share a row."""
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=_middle):
-        if rows and abs(_middle(line) - _middle(rows[-1][-1])) < 0.5 * min(
-            _height(line), _height(rows[-1][-1])
-        ):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return "\n".join(" ".join(one.text for one in sorted(row, key=lambda one: one.box[0][0])) for row in rows)
-
-
-def _middle(line: Line) -> float:
-    return sum(y for _, y in line.box) / len(line.box)
-
-
-def _height(line: Line) -> float:
-    return max(y for _, y in line.box) - min(y for _, y in line.box)
-
-
-def load_model(threads: int) -> Recognise:
-    """Load the weights that the package ships; nothing is fetched. Takes about two seconds."""
-    # The runtime's Linux binaries report usage to their maker unless told not to, before they are loaded.
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-    from rapidocr import RapidOCR
-
-    engine = RapidOCR(
-        params={
-            "Global.log_level": "error",
-            # Every line comes out; the caller's min_score decides.
-            "Global.text_score": 0.0,
-            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-        }
-    )
-
-    def recognise(image: Image.Image) -> list[Line]:
-        scale = min(1.0, MAX_SIDE_PX / max(image.size))
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        found = engine(image if scale == 1 else image.resize(size, Image.Resampling.LANCZOS))
-        if found.boxes is None or found.txts is None or found.scores is None:
-            return []
-        return [
-            Line(text, float(score), tuple((float(x) / scale, float(y) / scale) for x, y in box))
-            for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
-        ]
-
-    return recognise
 
 
 class Server:

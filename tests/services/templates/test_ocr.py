@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import urllib.error
 import urllib.request
@@ -14,6 +15,7 @@ from typing import Any
 import jsonschema
 import psutil
 import pytest
+from PIL import Image
 
 # A first run installs the template's packages.
 pytestmark = pytest.mark.timeout(300)
@@ -48,6 +50,12 @@ def _form(server: Any, parts: dict[str, bytes]) -> tuple[int, dict[str, Any]]:
         body += b'--edge\r\nContent-Disposition: form-data; name="' + name.encode() + b'"' + file
         body += b"\r\n\r\n" + value + b"\r\n"
     return _post(server, body + b"--edge--\r\n", "multipart/form-data; boundary=edge")
+
+
+def _damaged_metadata() -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", exif=b"garbage garbage")
+    return out.getvalue()
 
 
 def test_it_reads_every_line_of_the_receipt(server: Any) -> None:
@@ -97,6 +105,7 @@ def test_an_image_without_text_gives_no_lines(server: Any) -> None:
     [
         (b"not an image", "image/png", 422, "the image cannot be read (UnidentifiedImageError): send PNG"),
         (RECEIPT[:2000], "image/png", 422, "the image cannot be read (OSError): send PNG"),
+        (_damaged_metadata(), "image/png", 422, "the image cannot be read (SyntaxError): send PNG"),
         (b"", "image/png", 422, "the image is empty: send its bytes"),
         (
             b"a=b",
