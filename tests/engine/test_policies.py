@@ -3,19 +3,15 @@ that keeps it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from policies.rules import RULES
-
-from holdfast_sandbox.paths import default_paths
+from policy_environment import policy_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "policies"
@@ -28,21 +24,8 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("contract", "policies"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("venv", "__pycache__"))
-    (folder / "policies" / "venv").symlink_to(_environment())
+    (folder / "policies" / "venv").symlink_to(policy_environment(PACK / "requirements.lock"))
     return folder / "policies"
-
-
-def _environment() -> Path:
-    lock = PACK / "requirements.lock"
-    key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = default_paths().cache / "policy" / key
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        install = ["pip", "install", "--quiet", "--require-hashes", "--python", folder / "bin" / "python"]
-        subprocess.run([Path(sys.executable).with_name("uv"), *install, "-r", lock], check=True)
-        (folder / "complete").touch()
-    return folder
 
 
 def _preview(project: Any, pack: Path, example: str, **settings: Any) -> tuple[int, str]:

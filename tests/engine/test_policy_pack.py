@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-from holdfast_sandbox.paths import default_paths
+from policy_environment import policy_environment
 
 PACK = Path(__file__).resolve().parents[1] / "support" / "policy_pack"
 pytestmark = pytest.mark.timeout(400)
@@ -26,41 +22,14 @@ OWNED = """
     """
 
 
-@pytest.fixture(scope="session")
-def policy_environment() -> Path:
-    """An environment with pulumi-policy, which wants another protobuf than the rest; cached by its lock."""
-    lock = PACK / "requirements.lock"
-    key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = default_paths().cache / "policy" / key
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        uv = Path(sys.executable).with_name("uv")
-        subprocess.run(
-            [
-                uv,
-                "pip",
-                "install",
-                "--quiet",
-                "--require-hashes",
-                "--python",
-                folder / "bin" / "python",
-                "-r",
-                lock,
-            ],
-            check=True,
-        )
-        (folder / "complete").touch()
-    return folder
-
-
 @pytest.fixture
-def pack(policy_environment: Path, tmp_path: Path) -> Path:
+def pack(tmp_path: Path) -> Path:
     """The pack of `tests/support/policy_pack`, naming its environment as a pack does."""
     folder = tmp_path / "pack"
     shutil.copytree(PACK, folder)
+    environment = policy_environment(PACK / "requirements.lock")
     (folder / "PulumiPolicy.yaml").write_text(
-        f"runtime:\n  name: python\n  options:\n    virtualenv: {policy_environment}\n"
+        f"runtime:\n  name: python\n  options:\n    virtualenv: {environment}\n"
     )
     return folder
 
