@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from posixpath import normpath
 from typing import Any, Final
 
 from holdfast_contract.secretlike import holds_secret, looks_secret
@@ -187,7 +188,7 @@ def _plain_secret(props: Data, settings: Data) -> Iterator[str]:
             if any(isinstance(word, str) and holds_secret(word) for word in container.get(part) or ()):
                 yield f"{where}.{part} is (hidden), what looks like a secret in plain text"
     for key, value in (props.get("data") or {}).items():
-        if isinstance(value, str) and holds_secret(value):
+        if isinstance(value, str) and looks_secret(key, value):
             yield f"data.{key} is (hidden), what looks like a secret in plain text"
 
 
@@ -199,7 +200,7 @@ def _host_access(props: Data, settings: Data) -> Iterator[str]:
     allowed: Sequence[str] = (CACHE_DIR, *(settings.get("allowed_paths") or ()))
     for index, volume in enumerate(pod.get("volumes") or ()):
         path = (volume.get("hostPath") or {}).get("path")
-        if path and not any(f"{path}/".startswith(f"{prefix.rstrip('/')}/") for prefix in allowed):
+        if path and not any(f"{normpath(path)}/".startswith(f"{prefix.rstrip('/')}/") for prefix in allowed):
             yield f"volumes[{index}].hostPath.path is {path}, a directory of the node"
     for where, container in _containers(props):
         if (container.get("securityContext") or {}).get("privileged"):

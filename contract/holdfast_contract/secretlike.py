@@ -15,7 +15,7 @@ _VALUE: Final = re.compile(
     r"|\b(?:ghp|gho|ghs|github_pat|glpat|xox[abprs])[_-][A-Za-z0-9_-]{16,}"
     r"|\bsk-[A-Za-z0-9_-]{20,}"
     r"|\bhf_[A-Za-z0-9_]{20,}"
-    r"|://[^/\s:@]+:[^/\s:@]+@"  # user:password inside a URL
+    r"|://[^/\s:@]*:[^/\s:@]+@"  # user:password inside a URL; a broker's or cache's has often no user
 )
 
 _PATH: Final = re.compile(r"(/[A-Za-z0-9._-]+){2,}")

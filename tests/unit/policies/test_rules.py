@@ -108,6 +108,20 @@ FAILING: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "secrets",
     ),
     (
+        "no-plain-text-secret",
+        {"data": {"DB_PASSWORD": "hunter2"}},
+        {},
+        "data.DB_PASSWORD is (hidden), what looks like a secret in plain text: keep it in AWS Secrets Manager "
+        "and name it in secrets",
+    ),
+    (
+        "no-host-access",
+        _pod({}, volumes=[{"hostPath": {"path": "/var/lib/holdfast/cache/../../../etc"}}]),
+        {},
+        "volumes[0].hostPath.path is /var/lib/holdfast/cache/../../../etc, a directory of the node: use emptyDir "
+        "or cache instead, or have the path allowed",
+    ),
+    (
         "no-host-access",
         _pod({}, volumes=[{"hostPath": {"path": "/var/lib/holdfast/cache-of-others"}}]),
         {},
