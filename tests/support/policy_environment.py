@@ -18,7 +18,14 @@ def policy_environment(lock: Path) -> Path:
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-        install = ["pip", "install", "--quiet", "--require-hashes", "--python", folder / "bin" / "python"]
+        install: list[str | Path] = [
+            "pip",
+            "install",
+            "--quiet",
+            "--require-hashes",
+            "--python",
+            folder / "bin" / "python",
+        ]
         subprocess.run([Path(sys.executable).with_name("uv"), *install, "-r", lock], check=True)
         (folder / "complete").touch()
     return folder
