@@ -99,6 +99,7 @@ def test_an_existing_cluster_gets_objects_in_two_namespaces_of_ours_and_no_chart
     assert "kubernetes:monitoring.coreos.com/v1:PrometheusRule" in kinds
     (claim,) = made["holdfast-nats"]["inputs"]["spec"]["volumeClaimTemplates"]
     assert claim["spec"]["storageClassName"] == "fast-ssd"
+    assert made["transcribe"]["inputs"]["declared"].get("cost") is None
     pod = made["transcribe-deployment"]["inputs"]["spec"]["template"]["spec"]
     assert pod["nodeSelector"] == {"acme.example/pool": "gpu"}
 
@@ -108,6 +109,8 @@ def test_an_air_gapped_platform_takes_every_image_and_chart_from_its_mirror(copy
     kinds = [state["type"] for state in made.values()]
     assert "aws:ec2/natGateway:NatGateway" not in kinds
     assert "aws:ec2/eip:Eip" not in kinds
+    services = [one["inputs"] for one in made.values() if one["type"] == "aws:ec2/vpcEndpoint:VpcEndpoint"]
+    assert len([one for one in services if one.get("vpcEndpointType") == "Interface"]) == 7
     charts = [one["inputs"] for one in made.values() if one["type"] == "kubernetes:helm.sh/v3:Release"]
     assert {one["name"] for one in charts} == {"keda", "external-secrets"}
     mirror = "123456789012.dkr.ecr.us-east-1.amazonaws.com/"
