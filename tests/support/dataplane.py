@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -10,44 +9,25 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 from bench.ports import free_port
+from documents import endpoint_document
+from waiting import DEADLINE_S, until
 
 from holdfast_contract import names, tokens
-from holdfast_contract.document import EndpointDocument, Scaling
+from holdfast_contract.document import EndpointDocument
 from holdfast_services.broker import Broker
 
 ROOT = Path(__file__).resolve().parents[2]
 STANDIN = ROOT / "tests" / "support" / "standin" / "standin.py"
-DEADLINE_S = 20.0
 TOKEN = tokens.new_token("test0001")
 BROKER_SECRET = "a secret for the brokers of tests"
 OTHER_TOKEN = tokens.new_token("test0002")
-
-
-async def until(
-    condition: Callable[[], Awaitable[Any]],
-    what: str,
-    *,
-    deadline_s: float = DEADLINE_S,
-    every_s: float = 0.02,
-) -> Any:
-    """Wait until the condition is true and return its value; fails the test at the deadline."""
-    ends = time.monotonic() + deadline_s
-    while True:
-        value = await condition()
-        if value:
-            return value
-        if time.monotonic() > ends:
-            pytest.fail(f"not within {deadline_s} s: {what}")
-        await asyncio.sleep(every_s)
 
 
 @dataclass
@@ -205,28 +185,8 @@ class Plane:
     # --- parts --------------------------------------------------------------------------------------------
     def document(self, name: str = "demo", **fields: Any) -> EndpointDocument:
         """Declare an endpoint; fields of `scaling` may stand beside the others."""
-        scaling: dict[str, Any] = {
-            "min_replicas": 0,
-            "max_replicas": 4,
-            "timeout_s": 60,
-            "concurrency": 1,
-            "max_queue": 1000,
-            "startup_budget_s": 60,
-            "max_request_s": 60,
-        }
-        for key in list(fields):
-            if key in scaling:
-                scaling[key] = fields.pop(key)
         fields.setdefault("tokens", (tokens.hash_token(TOKEN),))
-        document = EndpointDocument(
-            name=name,
-            namespace="holdfast",
-            deployment=name,
-            image="standin",
-            port=8000,
-            scaling=Scaling(**scaling),
-            **fields,
-        )
+        document = endpoint_document(name, **{"max_replicas": 4, "max_queue": 1000, **fields})
         temporary = self.documents / f".{name}.tmp"
         temporary.write_text(document.to_json())
         temporary.rename(self.documents / f"{name}.json")

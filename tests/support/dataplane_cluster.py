@@ -10,8 +10,8 @@ from dataplane import (
     BROKER_SECRET,
     Plane,
     Process,
-    until,
 )
+from waiting import until
 
 from holdfast_contract import names
 from holdfast_services.broker import Broker

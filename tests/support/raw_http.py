@@ -8,7 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from dataplane import until
+from waiting import until
 
 if TYPE_CHECKING:
     from dataplane import Gateway, Plane, Replica

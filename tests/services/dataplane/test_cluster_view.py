@@ -10,24 +10,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from documents import endpoint_document
 
 from holdfast_contract import names
-from holdfast_contract.document import EndpointDocument, Scaling
 from holdfast_services import kube
 from holdfast_services.gateway.cluster import MAX_LOG_BYTES, MAX_LOGS, ClusterReplicas
 
-SCALING = Scaling(
-    min_replicas=0,
-    max_replicas=9,
-    timeout_s=60,
-    concurrency=1,
-    max_queue=10,
-    startup_budget_s=60,
-    max_request_s=60,
-)
-DOCUMENT = EndpointDocument(
-    name="demo", namespace="ns", deployment="demo", image="i", port=1, scaling=SCALING
-)
+DOCUMENT = endpoint_document("demo", namespace="ns")
 
 
 def _pod(number: int) -> dict[str, Any]:

@@ -8,13 +8,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from bench.ports import free_port
+from waiting import until
 
 from holdfast_contract import metrics, names
 from holdfast_contract.metrics import Part
@@ -60,15 +60,6 @@ def spawn(module: str, env: dict[str, str], log: Path) -> subprocess.Popen[bytes
             stderr=out,
             start_new_session=True,
         )
-
-
-async def until(condition: Callable[[], Awaitable[bool]], what: str, deadline_s: float = 20) -> None:
-    """Wait until the condition holds; fails the test at the deadline."""
-    ends = time.monotonic() + deadline_s
-    while not await condition():
-        if time.monotonic() > ends:
-            pytest.fail(f"not within {deadline_s} s: {what}")
-        await asyncio.sleep(0.05)
 
 
 def exported(text: str) -> dict[str, tuple[str, frozenset[str]]]:

@@ -9,8 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from dataplane import until
 from raw_http import head, recording, sent, statuses
+from waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

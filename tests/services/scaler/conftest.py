@@ -19,10 +19,12 @@ from pathlib import Path
 import grpc.aio
 import pytest
 from bench.ports import free_port
+from documents import endpoint_document
+from waiting import DEADLINE_S, until
 
 from holdfast_contract import names
 from holdfast_contract.autoscaling import METRIC_NAME, TRIGGER_ENDPOINT, TRIGGER_TOLERANCE
-from holdfast_contract.document import EndpointDocument, EndpointState, Scaling
+from holdfast_contract.document import EndpointDocument, EndpointState
 from holdfast_sandbox import builds
 from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
@@ -30,17 +32,6 @@ from holdfast_services.broker import Broker
 from holdfast_services.credentials import Login
 from holdfast_services.scaler.protocol import externalscaler_pb2 as wire
 from holdfast_services.scaler.protocol.externalscaler_pb2_grpc import ExternalScalerStub
-
-DEADLINE_S = 20.0
-
-
-async def until(condition: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fails the test at the deadline."""
-    ends = time.monotonic() + deadline_s
-    while not condition():
-        if time.monotonic() > ends:
-            pytest.fail(f"not within {deadline_s} s: {what}")
-        await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -321,23 +312,7 @@ def document() -> Callable[..., EndpointDocument]:
     """Makes endpoint documents."""
 
     def make(name: str = "chat", *, paused: bool = False, **scaling: int) -> EndpointDocument:
-        defaults = {
-            "min_replicas": 0,
-            "max_replicas": 20,
-            "timeout_s": 60,
-            "concurrency": 1,
-            "max_queue": 100,
-            "startup_budget_s": 60,
-            "max_request_s": 60,
-        }
-        return EndpointDocument(
-            name=name,
-            namespace="holdfast",
-            deployment=name,
-            image="registry.example/chat:1",
-            port=8000,
-            state=EndpointState.PAUSED if paused else EndpointState.ACTIVE,
-            scaling=Scaling(**{**defaults, **scaling}),
-        )
+        state = EndpointState.PAUSED if paused else EndpointState.ACTIVE
+        return endpoint_document(name, state=state, **{"max_replicas": 20, "max_queue": 100, **scaling})
 
     return make

@@ -10,21 +10,9 @@ from typing import Any
 
 import grpc
 import pytest
+from waiting import until
 
 from holdfast_contract.autoscaling import METRIC_NAME
-
-
-async def until(condition: Any, what: str, deadline_s: float = 20.0) -> None:
-    ends = time.monotonic() + deadline_s
-    while True:
-        value = condition()
-        if asyncio.iscoroutine(value):
-            value = await value
-        if value:
-            return
-        if time.monotonic() > ends:
-            pytest.fail(f"not within {deadline_s} s: {what}")
-        await asyncio.sleep(0.01)
 
 
 async def test_a_wake_reaches_keda_within_100_ms(world: Any, document: Any) -> None:
@@ -178,9 +166,11 @@ async def test_sigterm_ends_streams_cleanly_and_the_process_in_time(world: Any, 
     await until(lambda: scaler.figure("holdfast_scaler_streams ") == 50, "all streams are open")
     asked = time.monotonic()
     scaler.process.signal(signal.SIGTERM)
-    await until(lambda: scaler.process.ended, "the scaler has ended", 5)
+    await until(lambda: scaler.process.ended, "the scaler has ended", deadline_s=5)
     took_s = time.monotonic() - asked
-    await until(lambda: all(stream.code is not None for stream in streams), "all streams have ended", 5)
+    await until(
+        lambda: all(stream.code is not None for stream in streams), "all streams have ended", deadline_s=5
+    )
     print(f"SIGTERM with 50 streams: ended after {1000 * took_s:.0f} ms")
     assert {stream.code for stream in streams} == {grpc.StatusCode.OK}
     assert scaler.process.code == 0
@@ -244,7 +234,7 @@ async def test_a_request_queued_while_no_scaler_ran_wakes_its_endpoint(world: An
     await world.accept("chat", "r1")
     keda = world.keda(await world.scaler())
     stream = keda.stream("chat")
-    await until(lambda: stream.said, "the stream said true", 6)
+    await until(lambda: stream.said, "the stream said true", deadline_s=6)
     assert await keda.is_active("chat")
     await stream.close()
 
@@ -255,7 +245,7 @@ async def test_a_wake_that_was_lost_is_made_up_for_within_a_sweep(world: Any, do
     stream = keda.stream("chat")
     assert not await keda.is_active("chat")
     sent = await world.accept("chat", "r1", wake=False)
-    await until(lambda: stream.said, "the stream said true", 8)
+    await until(lambda: stream.said, "the stream said true", deadline_s=8)
     print(f"lost wake: noticed after {stream.said[0][0] - sent:.1f} s")
     assert stream.said[0][0] - sent <= 6
     await stream.close()
@@ -277,7 +267,7 @@ async def test_a_scaler_without_a_broker_still_ends_in_time(world: Any) -> None:
     scaler = await world.scaler(ready=False)
     await until(lambda: scaler.get("/healthz")[0] == 200, "the scaler is alive")
     scaler.process.signal(signal.SIGTERM)
-    await until(lambda: scaler.process.ended, "the scaler has ended", 5)
+    await until(lambda: scaler.process.ended, "the scaler has ended", deadline_s=5)
 
 
 async def test_two_scalers_tell_the_same_and_one_may_be_killed(world: Any, document: Any) -> None:
@@ -351,6 +341,6 @@ async def test_a_wrong_environment_is_told_at_once(
     scaler.process.env[variable] = value
     scaler.process.log.write_text("")
     scaler.process.start()
-    await until(lambda: scaler.process.ended, "the scaler has ended", 10)
+    await until(lambda: scaler.process.ended, "the scaler has ended", deadline_s=10)
     assert scaler.process.code == 2
     assert problem in scaler.process.log.read_text()

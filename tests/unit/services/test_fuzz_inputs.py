@@ -10,13 +10,14 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import pytest
+from documents import endpoint_document
 from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from holdfast_contract import problems, tokens
-from holdfast_contract.document import EndpointDocument, Scaling
+from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import RequestMessage, RequestRecord
 from holdfast_contract.names import RETENTION_S
 from holdfast_services import headers
@@ -33,23 +34,7 @@ from holdfast_services.scaler.service import trigger_tolerance
 T = TypeVar("T")
 NOW = 1_764_000_000.0
 TOKEN = tokens.new_token("aaaa")
-DOCUMENT = EndpointDocument(
-    name="chat",
-    namespace="n",
-    deployment="chat",
-    image="i",
-    port=80,
-    tokens=(tokens.hash_token(TOKEN),),
-    scaling=Scaling(
-        min_replicas=0,
-        max_replicas=1,
-        timeout_s=60,
-        concurrency=1,
-        max_queue=10,
-        startup_budget_s=60,
-        max_request_s=900,
-    ),
-)
+DOCUMENT = endpoint_document(tokens=(tokens.hash_token(TOKEN),), max_replicas=1, max_request_s=900)
 
 DIGITS = st.text("0123456789.", max_size=12) | st.integers(1, 9000).map(lambda n: "9" * n)
 """Python refuses to read whole numbers of more than 4,300 digits: whoever reads one must have looked first."""

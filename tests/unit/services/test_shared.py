@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documents import endpoint_document
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast_contract import messages
-from holdfast_contract.document import EndpointDocument, Scaling
+from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import RequestRecord, RequestState
 from holdfast_services import headers
 from holdfast_services.answers import NOTHING_YET, AnswerHead, Malformed, decode_head, encode_head
@@ -23,19 +24,7 @@ from holdfast_services.streams import consumer_config, queue_limit, stream_confi
 
 
 def document(**scaling: int) -> EndpointDocument:
-    fields = {
-        "min_replicas": 0,
-        "max_replicas": 3,
-        "timeout_s": 60,
-        "concurrency": 2,
-        "max_queue": 10,
-        "startup_budget_s": 60,
-        "max_request_s": 60,
-        **scaling,
-    }
-    return EndpointDocument(
-        name="chat", namespace="n", deployment="chat", image="i", port=80, scaling=Scaling(**fields)
-    )
+    return endpoint_document(**{"concurrency": 2, **scaling})
 
 
 # --- headers ----------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from documents import endpoint_document
 from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast_contract import problems, tokens
-from holdfast_contract.document import EndpointDocument, EndpointState, RateLimit, Scaling, Visibility
+from holdfast_contract.document import EndpointDocument, EndpointState, RateLimit, Visibility
 from holdfast_contract.names import RETENTION_S
 from holdfast_services.gateway.core import admission, ids, webhook
 from holdfast_services.gateway.core.estimate import ServiceTimes
@@ -27,23 +28,7 @@ NOW = 1_764_000_000.0
 
 def document(**fields: Any) -> EndpointDocument:
     fields.setdefault("tokens", (tokens.hash_token(TOKEN),))
-    return EndpointDocument(
-        name="chat",
-        namespace="holdfast",
-        deployment="chat",
-        image="i",
-        port=80,
-        scaling=Scaling(
-            min_replicas=0,
-            max_replicas=1,
-            timeout_s=60,
-            concurrency=1,
-            max_queue=10,
-            startup_budget_s=60,
-            max_request_s=900,
-        ),
-        **fields,
-    )
+    return endpoint_document(max_replicas=1, max_request_s=900, **fields)
 
 
 # --- routing ----------------------------------------------------------------------------------------------

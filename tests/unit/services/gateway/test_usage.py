@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from documents import endpoint_document
 
-from holdfast_contract.document import EndpointDocument, Price, Scaling
+from holdfast_contract.document import Price
 from holdfast_services.gateway.core.events import MAX_EVENTS, told_events
 from holdfast_services.gateway.replicas import ReplicaCounts
 from holdfast_services.gateway.usage import Tally, Usage, machines
@@ -14,18 +15,7 @@ from holdfast_services.gateway.usage import Tally, Usage, machines
 PRICE = Price(
     usd_per_hour=3.6, replicas_per_instance=2, instance_type="x", region="r", prices_from="2026-07-20"
 )
-SCALING = Scaling(
-    min_replicas=0,
-    max_replicas=9,
-    timeout_s=60,
-    concurrency=1,
-    max_queue=10,
-    startup_budget_s=60,
-    max_request_s=60,
-)
-DOCUMENT = EndpointDocument(
-    name="demo", namespace="n", deployment="demo", image="i", port=1, scaling=SCALING, price=PRICE
-)
+DOCUMENT = endpoint_document("demo", price=PRICE)
 NOVEMBER = 1_795_000_000.0  # 2026-11-18
 
 

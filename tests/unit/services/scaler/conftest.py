@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
+from documents import endpoint_document
 
 from holdfast_contract.autoscaling import NEVER, Decision
-from holdfast_contract.document import EndpointDocument, EndpointState, Scaling
+from holdfast_contract.document import EndpointDocument, EndpointState
 from holdfast_services.scaler.knowledge import Backlog, Reading
 from holdfast_services.scaler.ports import Clock, QueuesUnavailable
 from holdfast_services.scaler.tracker import Settings, Tracker
@@ -112,24 +113,8 @@ def document() -> Callable[..., EndpointDocument]:
     """Makes endpoint documents; `paused` and any field of scaling may be given."""
 
     def make(name: str = "chat", *, paused: bool = False, **scaling: int) -> EndpointDocument:
-        defaults = {
-            "min_replicas": 0,
-            "max_replicas": 20,
-            "timeout_s": 60,
-            "concurrency": 1,
-            "max_queue": 100,
-            "startup_budget_s": 60,
-            "max_request_s": 60,
-        }
-        return EndpointDocument(
-            name=name,
-            namespace="holdfast",
-            deployment=name,
-            image="registry.example/chat:1",
-            port=8000,
-            state=EndpointState.PAUSED if paused else EndpointState.ACTIVE,
-            scaling=Scaling(**{**defaults, **scaling}),
-        )
+        state = EndpointState.PAUSED if paused else EndpointState.ACTIVE
+        return endpoint_document(name, state=state, **{"max_replicas": 20, "max_queue": 100, **scaling})
 
     return make
 

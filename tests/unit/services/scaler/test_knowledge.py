@@ -5,28 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from documents import endpoint_document
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast_contract.document import EndpointDocument, Scaling
 from holdfast_services.scaler.knowledge import Backlog, Knowledge, Reading
 
-DOCUMENT = EndpointDocument(
-    name="chat",
-    namespace="holdfast",
-    deployment="chat",
-    image="registry.example/chat:1",
-    port=8000,
-    scaling=Scaling(
-        min_replicas=0,
-        max_replicas=3,
-        timeout_s=60,
-        concurrency=1,
-        max_queue=10,
-        startup_budget_s=60,
-        max_request_s=60,
-    ),
-)
+DOCUMENT = endpoint_document()
 
 events = st.lists(
     st.tuples(
