@@ -84,7 +84,9 @@ class Replay:
     """The part of it in which the replica worked on at least one request."""
     peak_replicas: int
     waits_s: tuple[float, ...]
-    """Waiting of each request, in order of arrival."""
+    """Waiting of each request, in order of arrival; NaN for a refused one."""
+    refused: int = 0
+    """Requests that found the queue full; they count in no waiting."""
 
     def as_output(self) -> dict[str, Any]:
         """The summary as plain data, without the single waits."""
@@ -130,17 +132,21 @@ def replay(
     gpus: int = 1,
     horizon_s: float | None = None,
     tolerance: float = HPA_TOLERANCE,
+    max_queue: int | None = None,
 ) -> Replay:
     """Run a trace, sorted by arrival, through an endpoint with these settings.
 
     At 0 s `min_replicas` are ready. `horizon_s`: until when replicas are counted; None: until the last request has
-    ended and the endpoint is idle. Queues are not bounded here, for a refused request would make waiting look short.
+    ended and the endpoint is idle. `max_queue`: how many requests are held beyond what `max_replicas` work on,
+    one more is refused; None: any number, the default, for a refused request makes waiting look short.
 
     Raises ValueError for a trace that is not sorted.
     """
     if any(later.at_s < earlier.at_s for earlier, later in pairwise(trace)):
         raise ValueError("trace is not in order of arrival: sort it by at_s")
-    return _Simulation(trace, scaling, startup or Startup(), tolerance).run(max(gpus, 1), horizon_s)
+    return _Simulation(trace, scaling, startup or Startup(), tolerance, max_queue).run(
+        max(gpus, 1), horizon_s
+    )
 
 
 @dataclass(slots=True, eq=False)
@@ -167,12 +173,18 @@ class _Simulation:
     """The state of one run."""
 
     def __init__(
-        self, trace: Sequence[Request], scaling: ScalingSettings, startup: Startup, tolerance: float
+        self,
+        trace: Sequence[Request],
+        scaling: ScalingSettings,
+        startup: Startup,
+        tolerance: float,
+        max_queue: int | None,
     ) -> None:
         self.trace = trace
         self.scaling = scaling
         self.startup = startup
         self.tolerance = tolerance
+        self.max_queue = max_queue
         self.now = 0.0
         self.queue: deque[int] = deque()
         self.replicas: dict[int, _Replica] = {}
@@ -225,6 +237,10 @@ class _Simulation:
             for _ in range(max(self.scaling.min_replicas, 1)):
                 self._add()
         self._dispatch()
+        # As the broker's bound on an endpoint's queue: what all replicas could hold comes on top.
+        slots = self.scaling.max_replicas * self.scaling.concurrency
+        if self.max_queue is not None and self._demand > self.max_queue + slots:
+            self.waits[self.queue.pop()] = math.nan
         self._look_again()
 
     def _dispatch(self) -> None:
@@ -356,7 +372,7 @@ class _Simulation:
             max((until_s if replica.gone_at is None else replica.gone_at) - replica.asked_at, 0.0)
             for replica in self.every
         )
-        waits = sorted(self.waits)
+        waits = sorted(wait for wait in self.waits if not math.isnan(wait))
         return Replay(
             requests=len(self.trace),
             cold_starts=self.cold_starts,
@@ -369,6 +385,7 @@ class _Simulation:
             busy_gpu_hours=gpus * sum(replica.busy_s for replica in self.every) / 3600,
             peak_replicas=self.peak,
             waits_s=tuple(self.waits),
+            refused=len(self.waits) - len(waits),
         )
 
 

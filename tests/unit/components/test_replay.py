@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import time
 from dataclasses import dataclass
 from random import Random
@@ -150,6 +151,25 @@ def test_the_same_trace_gives_the_same_result(
     trace: tuple[Request, ...], scaling: Scaling, startup: Startup
 ) -> None:
     assert replay(trace, scaling, startup=startup) == replay(trace, scaling, startup=startup)
+
+
+@given(trace=traces, scaling=scalings, startup=startups, max_queue=st.integers(0, 5))
+def test_a_bounded_queue_refuses_what_exceeds_it_and_nothing_else(
+    trace: tuple[Request, ...], scaling: Scaling, startup: Startup, max_queue: int
+) -> None:
+    result = replay(trace, scaling, startup=startup, max_queue=max_queue)
+    bound = max_queue + scaling.max_replicas * scaling.concurrency
+    assert result.refused == sum(math.isnan(wait) for wait in result.waits_s)
+    assert result.refused <= max(len(trace) - bound, 0)
+    enough = replay(trace, scaling, startup=startup, max_queue=len(trace))
+    assert enough == replay(trace, scaling, startup=startup)
+    assert enough.refused == 0
+
+
+def test_a_refused_request_counts_in_no_waiting() -> None:
+    result = replay([Request(0, 10)] * 4, Scaling(1, 1), max_queue=1)
+    assert result.refused == 2
+    assert (result.waits_s[:2], result.waiting_max_s, result.requests) == ((0.0, 10.0), 10.0, 4)
 
 
 def test_one_request_at_zero_by_hand() -> None:
