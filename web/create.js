@@ -116,8 +116,10 @@ export async function createView(wanted) {
     const of = (field) => args.scaling?.[field] ?? inherited(field);
     const scaled = { min_replicas: of("min_replicas"), max_replicas: of("max_replicas") };
     const asked = hardware.value ? { preset: hardware.value } : { preset: template?.hardware, cpu: quantity(template?.resources?.cpu), memory_mib: quantity(template?.resources?.memory) };
-    const found = Object.values(scaled).every((value) => Number.isInteger(value) && value >= 0) ? cost(prices, asked, scaled) : null;
-    costs.textContent = !found ? "No cost is known for this: choose hardware with a price."
+    const sound = Object.values(scaled).every((value) => Number.isInteger(value) && value >= 0) && scaled.min_replicas <= scaled.max_replicas;
+    const found = sound ? cost(prices, asked, scaled) : null;
+    costs.textContent = !sound ? "No cost is known until the replicas are corrected."
+      : !found ? "No cost is known for this: choose hardware with a price."
       : `Costs at least ${dollars(found.floor)} and at most ${dollars(found.ceiling)} a month: ${found.machine} at ${dollars(found.hour)} an hour${found.packed > 1 ? `, shared by up to ${found.packed} replicas` : ""} (${prices.region}, list prices of ${prices.generated}, machines only).`;
   }
 

@@ -36,8 +36,8 @@ export function replicas(endpoint) {
   }
   const parts = [];
   if (pending) parts.push(`${pending} starting`);
-  if (ready) parts.push(`${ready} ready`);
-  if (busy) parts.push(`${Math.min(busy, ready || busy)} busy`);
+  // Busy ones are among the ready: told beside each other they would read as more than there are.
+  if (ready) parts.push(busy ? `${ready} ready (${Math.min(busy, ready)} busy)` : `${ready} ready`);
   return `${parts.join(", ")}, ${endpoint.scaling?.max_replicas ?? "?"} at most.`;
 }
 
@@ -57,7 +57,7 @@ export function holding(endpoint) {
   if (ready > 0) {
     if (endpoint.waiting > 0 && endpoint.running >= ready * (endpoint.scaling?.concurrency ?? 1)) {
       const rest = pending ? `, ${pending} more starting` : "";
-      return { step: "waiting", text: `All ${ready} ready replicas are busy${rest}; ${many(endpoint.waiting, "request")} waiting.` };
+      return { step: "waiting", text: `${ready === 1 ? "The one ready replica is" : `All ${ready} ready replicas are`} busy${rest}; ${many(endpoint.waiting, "request")} waiting.` };
     }
     return { step: "working", text: busy || endpoint.running ? "A replica works on it." : "A replica is ready and takes it." };
   }

@@ -254,7 +254,7 @@ async def test_a_held_request_is_told_in_words(module_values: Any) -> None:
         ({"replicas": none}, "held", "No replica runs. The request is held and wakes the endpoint."),
         ({"replicas": {**none, "desired": 1}}, "asked", "Woken: the cluster is asked for a replica."),
         ({"replicas": {**none, "desired": 1, "pending": 1}}, "starting", starting),
-        (full, "waiting", "All 1 ready replicas are busy; 3 requests waiting."),
+        (full, "waiting", "The one ready replica is busy; 3 requests waiting."),
         ({"replicas": busy, "waiting": 0, "running": 1}, "working", "A replica works on it."),
         (
             {"replicas": {"desired": None, "ready": None}, "waiting": 1, "running": 0},
@@ -268,6 +268,23 @@ async def test_a_held_request_is_told_in_words(module_values: Any) -> None:
         f"const {{ holding }} = await load('words'); return {json.dumps([case[0] for case in cases])}.map(holding)"
     )
     assert [(one["step"], one["text"]) for one in told] == [case[1:] for case in cases]
+
+
+async def test_busy_replicas_are_told_as_part_of_the_ready_ones(module_values: Any) -> None:
+    counts = [
+        {"desired": 3, "pending": 1, "ready": 2, "busy": 1},
+        {"desired": 2, "pending": 0, "ready": 2, "busy": 0},
+        {"desired": 1, "pending": 1, "ready": 0, "busy": 0},
+    ]
+    cases = [{"replicas": one, "scaling": {"max_replicas": 3}} for one in counts]
+    told = await module_values(
+        f"const {{ replicas }} = await load('words'); return {json.dumps(cases)}.map(replicas)"
+    )
+    assert told == [
+        "1 starting, 2 ready (1 busy), 3 at most.",
+        "2 ready, 3 at most.",
+        "1 starting, 3 at most.",
+    ]
 
 
 async def test_times_and_sizes_are_told_for_people(module_values: Any) -> None:

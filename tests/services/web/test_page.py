@@ -383,7 +383,10 @@ async def test_the_new_endpoint_form_tells_floor_and_ceiling_as_they_change(
     await page.get_by_label("Hardware").select_option("h100")
     await expect(cost).to_contain_text("p5.4xlarge at $6.88 an hour")
     await page.get_by_label("Most replicas").fill("x")
-    await expect(cost).to_contain_text("No cost is known")
+    await expect(cost).to_contain_text("No cost is known until the replicas are corrected")
+    await page.get_by_label("Least replicas").fill("3")
+    await page.get_by_label("Most replicas").fill("2")
+    await expect(cost).to_contain_text("No cost is known until the replicas are corrected")
 
 
 async def test_cost_events_and_logs_of_an_endpoint_are_shown(gateway: Any, open_page: Any) -> None:
