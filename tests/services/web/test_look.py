@@ -173,6 +173,7 @@ async def test_the_guides_pictures_are_made_here_and_are_small(
     await page.get_by_label("Least replicas").fill("5")
     await page.get_by_label("Most replicas").fill("3")
     await page.get_by_text("scaling.min_replicas is 5").first.wait_for()
+    await page.evaluate("scrollTo(0, 0)")  # the field that is typed in is scrolled into view
     await page.screenshot(path=screenshots / "page-new.png")
     _check_pictures(screenshots)
 
