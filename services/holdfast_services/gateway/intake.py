@@ -80,13 +80,13 @@ async def receive_body(
             buffer += piece
         if writer is not None:
             await writer.finish()
-    except BrokerError as error:
-        raise Refusal(
-            problems.QUEUE_DOWN, f"the body could not be stored: {error}", retry_after_s=2
-        ) from error
-    except BaseException:
+    except BaseException as error:
         if writer is not None:
             await _abandon(writer)
+        if isinstance(error, BrokerError):
+            raise Refusal(
+                problems.QUEUE_DOWN, f"the body could not be stored: {error}", retry_after_s=2
+            ) from error
         raise
     stored_as = writer.name if writer is not None else None
     return Body(bytes(buffer), stored_as, length, hasher.hexdigest() if digest else None)

@@ -7,6 +7,7 @@ import json
 import string
 from collections.abc import Callable
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -16,13 +17,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from holdfast_contract import problems, tokens
+from holdfast_contract import names, problems, tokens
 from holdfast_contract.document import EndpointDocument
 from holdfast_contract.messages import RequestMessage, RequestRecord
 from holdfast_contract.names import RETENTION_S
 from holdfast_services import headers
 from holdfast_services.bodies import Bodies
-from holdfast_services.broker import Broker
+from holdfast_services.broker import Broker, BrokerDown
 from holdfast_services.gateway.core import admission, ids, webhook
 from holdfast_services.gateway.core.refusal import Refusal, problem_answer
 from holdfast_services.gateway.core.routing import Page, Target, route
@@ -252,6 +253,32 @@ def test_a_body_arrives_whole_or_is_too_large_however_it_is_cut(pieces: list[byt
         assert len(whole) > limit
     else:
         assert (body.inline, body.length) == (whole, len(whole))
+
+
+class _FailingWriter:
+    """Of a store that takes nothing."""
+
+    name = "x"
+    abandoned = False
+
+    async def write(self, data: bytes) -> None:
+        raise BrokerDown("the disk is full")
+
+    async def abandon(self) -> None:
+        self.abandoned = True
+
+
+async def test_a_body_that_cannot_be_stored_leaves_nothing_in_the_store() -> None:
+    writer = _FailingWriter()
+    bodies: Any = SimpleNamespace(writer=lambda name: writer)
+    event = {"type": "http.request", "body": bytes(names.INLINE_BODY_BYTES + 1), "more_body": False}
+
+    async def receive() -> dict[str, Any]:
+        return event
+
+    with pytest.raises(Refusal, match="could not be stored: the disk is full") as told:
+        await receive_body(receive, name="x", limit=10**9, bodies=bodies, digest=False)
+    assert (told.value.problem, writer.abandoned) == (problems.QUEUE_DOWN, True)
 
 
 # --- what KEDA asks ---------------------------------------------------------------------------------------
