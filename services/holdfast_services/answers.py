@@ -92,7 +92,7 @@ def decode_head(buffer: bytes | bytearray) -> tuple[AnswerHead, int] | None:
             problem=None if raw["p"] is None else str(raw["p"]),
             detail=str(raw["d"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise Malformed(repr(error)) from error
     if head.problem is None and not 200 <= head.status <= 599:
         raise Malformed(f"status {head.status} is not from 200 to 599")

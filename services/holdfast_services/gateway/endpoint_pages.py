@@ -92,7 +92,7 @@ class EndpointPages:
             path = f"{names.PATH_ENDPOINT}/{document.name}/openapi.json"
             asked = await ask(self.app, scope, path, _MAX_INTERFACE_BYTES, _ASK_TIMEOUT_S)
             told = json.loads(asked.body) if asked.status == 200 else None
-        except (TooLong, TimeoutError, ValueError):
+        except (TooLong, TimeoutError, ValueError, RecursionError):
             told = None
         if not isinstance(told, dict) or "paths" not in told:
             self._nothing[key] = time.monotonic() + _NOTHING_FOR_S

@@ -114,7 +114,22 @@ def test_no_bytes_do_more_than_be_malformed(data: bytes) -> None:
         pass
 
 
-@pytest.mark.parametrize("raw", [b"\xff\xff\xff\xff", b"\0\0\0\2{}", b"\0\0\0\2[]", b"\0\0\0\1x"])
+HEAD = '{"a": 1, "r": "", "q": 0, "m": 0, "s": 200, "h": [], "l": %s, "p": null, "d": ""}'
+ENDLESS = (HEAD % "Infinity").encode()
+DEEP = b"[" * 50_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\2{}",
+        b"\0\0\0\2[]",
+        b"\0\0\0\1x",
+        len(ENDLESS).to_bytes(4, "big") + ENDLESS,
+        len(DEEP).to_bytes(4, "big") + DEEP,
+    ],
+)
 def test_what_no_worker_writes_is_malformed(raw: bytes) -> None:
     with pytest.raises(Malformed):
         decode_head(raw)
