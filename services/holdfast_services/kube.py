@@ -73,13 +73,16 @@ class Cluster:
         API server; what was known stays known meanwhile."""
         failures = 0
         while True:
+            listed = False
             try:
                 async for objects in self._follow_once(resource, namespace, label_selector, field_selector):
-                    failures = 0
+                    if listed:  # a list that is answered says nothing of the watch that follows
+                        failures = 0
+                    listed = True
                     yield objects
             except _Expired:
                 continue
-            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError, TypeError) as error:
                 wait_s = _RETRY_S[min(failures, len(_RETRY_S) - 1)]
                 failures += 1
                 _log.warning("watch interrupted", resource=resource, error=repr(error), retry_s=wait_s)
@@ -109,8 +112,10 @@ class Cluster:
                 async for line in answer.content:
                     event = json.loads(line)
                     kind, item = event["type"], event["object"]
-                    if kind == "ERROR":
+                    if kind == "ERROR" and item.get("code") == 410:
                         raise _Expired(str(item.get("message")))
+                    if kind == "ERROR":
+                        raise OSError(f"the watch ended: {item.get('message')}")
                     version = item["metadata"]["resourceVersion"]
                     if kind == "BOOKMARK":
                         continue

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from documents import endpoint_document
+from waiting import until
 
 from holdfast_contract import names
 from holdfast_services import kube
@@ -45,6 +46,10 @@ class ApiServer:
 
     listed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    refusal: dict[str, Any] | None = None
+    """What every watch ends with at once."""
+    shapeless: bool = False
+    """Whether lists are none of Kubernetes'."""
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Any path of the API."""
@@ -54,7 +59,11 @@ class ApiServer:
                 raise web.HTTPBadRequest(text="container is waiting to start")
             return web.Response(text=f"said by {request.path.split('/')[-2]}\n")
         if "watch" in request.query:
+            if self.refusal is not None:
+                return web.Response(text=json.dumps({"type": "ERROR", "object": self.refusal}) + "\n")
             await asyncio.sleep(60)
+        if self.shapeless:
+            return web.json_response({"items": [{"no": "metadata"}]})
         kind = request.path.rpartition("/")[2]
         body = {"items": self.listed.get(kind, []), "metadata": {"resourceVersion": "1"}}
         return web.Response(text=json.dumps(body), content_type="application/json")
@@ -136,3 +145,29 @@ async def test_a_replica_without_a_log_does_not_hide_the_others(server: tuple[Ap
         await cluster.close()
     assert logs["demo-1234567890-00001"].startswith("said by")
     assert logs["demo-1234567890-00000"] == "(no log: the container has not begun, or is gone)"
+
+
+async def test_a_server_that_refuses_every_watch_is_asked_ever_less_often_and_followed_again_after(
+    server: tuple[ApiServer, str],
+) -> None:
+    api, url = server
+    api.refusal = {"code": 500, "message": "no space left"}
+    cluster = kube.Cluster(url)
+    seen: list[int] = []
+
+    async def follow() -> None:
+        async for objects in cluster.follow("api/v1/namespaces/{namespace}/pods", "ns"):
+            seen.append(len(objects))
+
+    following = asyncio.create_task(follow())
+    try:
+        await asyncio.sleep(2.5)
+        assert 2 <= len(seen) <= 6
+        api.refusal, api.shapeless = None, True
+        await asyncio.sleep(2.5)
+        api.shapeless, api.listed["pods"] = False, [_pod(1)]
+        await until(lambda: seen[-1] == 1, "the server is followed again")
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        await cluster.close()
