@@ -114,7 +114,10 @@ def pushed(plan: CodePlan, repository: str, builder: Builder | None = None) -> B
     question = _question(builder, reference)
     if question is None:
         return None
-    done = subprocess.run(question, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(question, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise BuildError(f"{question[0]} cannot be run: {error.strerror}") from error
     lines = done.stdout.split()
     if done.returncode != 0 or not lines or not lines[-1].startswith("sha256:"):
         return None

@@ -231,6 +231,12 @@ def test_what_was_pushed_is_found_again_by_its_tag(folder: Path, program: Builde
     assert list(json.loads((tmp_path / "store.json").read_text())) == [f"{REPOSITORY}:{plan.tag}"]
 
 
+def test_a_builder_that_is_not_there_is_named(folder: Path, tmp_path: Path) -> None:
+    missing = Builder(Tool.PROGRAM, (str(tmp_path / "no-such-builder"),))
+    with pytest.raises(BuildError, match="no-such-builder cannot be run: No such file or directory"):
+        building.pushed(plan_code(folder), REPOSITORY, missing)
+
+
 def test_a_build_that_fails_shows_the_end_of_what_the_tool_said(folder: Path, program: Builder) -> None:
     with pytest.raises(BuildError, match="ended with 1:\nno space left on device"):
         building.build(plan_code(folder), "ghcr.io/acme/broken", push=True, builder=program)
