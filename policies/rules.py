@@ -210,7 +210,7 @@ def _host_access(props: Data, settings: Data) -> Iterator[str]:
 def _hardened(props: Data, settings: Data) -> Iterator[str]:
     pod = pod_of(props)
     for where, container in _containers(props):
-        if container.get("name") == "cache-owner":
+        if where.startswith("initContainers") and container.get("name") == "cache-owner":
             continue  # gives the node's cache directory to the model's user, with that one capability
         context = {**(pod.get("securityContext") or {}), **(container.get("securityContext") or {})}
         if context.get("allowPrivilegeEscalation") is not False:

@@ -144,6 +144,13 @@ FAILING: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "containers[0].resources.limits.memory is missing, and one container can take the node's memory: keep the "
         "component's defaults; for other workloads set the field",
     ),
+    (
+        "hardened-containers",
+        _pod({"name": "cache-owner", "resources": {}}),
+        {},
+        "containers[0].resources.limits.memory is missing, and one container can take the node's memory: keep the "
+        "component's defaults; for other workloads set the field",
+    ),
 ]
 
 
@@ -188,6 +195,7 @@ KEPT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"allowed_paths": ["/srv"]},
     ),
     ("hardened-containers", _pod({}), {}),
+    ("hardened-containers", _pod({}, initContainers=[{"name": "cache-owner"}]), {}),
 ]
 
 
