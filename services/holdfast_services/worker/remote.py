@@ -95,7 +95,7 @@ class _Upload:
     async def abandon(self) -> None:
         # The gateway sees the connection end without the end of the body, and drops what it has.
         self._task.cancel()
-        await asyncio.wait({self._task})
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _source(self) -> AsyncIterator[bytes]:
         while (piece := await self._pieces.get()) is not None:
