@@ -23,6 +23,7 @@ REPLICAS: Final = "holdfast_replicas"
 ACTIVATION_FAILING: Final = "holdfast_activation_failing"
 WEBHOOKS: Final = "holdfast_webhooks_total"
 GATEWAYS: Final = "holdfast_gateways"
+CERTIFICATE_EXPIRY: Final = "holdfast_certificate_expiry_timestamp_seconds"
 
 EXECUTIONS: Final = "holdfast_executions_total"
 REDELIVERIES: Final = "holdfast_redeliveries_total"
@@ -155,6 +156,12 @@ CATALOGUE: Final = (
         "Attempts to deliver a webhook, by `outcome`: delivered, retried, dropped.",
     ),
     _gauge(GATEWAYS, _GATEWAY, (), "How many gateways this one knows to be alive, itself included."),
+    _gauge(
+        CERTIFICATE_EXPIRY,
+        _GATEWAY,
+        (),
+        "When the certificate that the gateway ends TLS with expires, in Unix time; 0 where it ends no TLS.",
+    ),
     # --- worker -------------------------------------------------------------------------------------------
     _counter(
         EXECUTIONS,

@@ -43,6 +43,7 @@ from holdfast_services.gateway.settings import Settings
 from holdfast_services.gateway.submissions import Submissions
 from holdfast_services.gateway.sweeper import Sweeper
 from holdfast_services.gateway.templates import Templates
+from holdfast_services.gateway.tls import Tls
 from holdfast_services.gateway.usage import Usage, UsageBucket
 from holdfast_services.gateway.waiters import Waiters
 from holdfast_services.gateway.webhooks import Webhooks
@@ -72,7 +73,11 @@ class Assembled:
 
 
 async def assemble(
-    settings: Settings, broker: Broker, stack: AsyncExitStack, tracing: Tracing | None = None
+    settings: Settings,
+    broker: Broker,
+    stack: AsyncExitStack,
+    tracing: Tracing | None = None,
+    tls: Tls | None = None,
 ) -> Assembled:
     """Put a gateway together. `stack` closes what it opens."""
     source: DocumentSource
@@ -120,6 +125,8 @@ async def assemble(
     )
     metrics, server = Metrics(), Server(parts)
     metrics.follow(lambda: broker.connected)
+    if tls is not None:
+        metrics.follow_certificate(lambda: tls.expires_at)
     records = Records(broker)
     waiters = Waiters(records, held)
     await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
@@ -168,7 +175,7 @@ async def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack)
     return store
 
 
-async def run(settings: Settings, tracing: Tracing | None = None) -> None:
+async def run(settings: Settings, tracing: Tracing | None = None, tls: Tls | None = None) -> None:
     """Listen at once, serve as soon as the queue is reached, and drain at SIGTERM or SIGINT."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -178,9 +185,11 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> None:
         if tracing is not None:
             stack.push_async_callback(tracing.close)
         async with asyncio.TaskGroup() as tasks:
-            listeners = Listeners.start(tasks, settings.bind, settings.port, settings.internal_port)
+            context = tls.context if tls is not None else None
+            listeners = Listeners.start(tasks, settings.bind, settings.port, settings.internal_port, context)
+            renewing = tasks.create_task(tls.run()) if tls is not None else None
             stopping = tasks.create_task(stop.wait())
-            starting = tasks.create_task(_start(settings, stack, tracing))
+            starting = tasks.create_task(_start(settings, stack, tracing, tls))
             # A listener that ends by itself (its port is taken) ends the process.
             ends = {stopping, listeners.public.task, listeners.internal.task}
             await asyncio.wait({starting, *ends}, return_when=asyncio.FIRST_COMPLETED)
@@ -198,10 +207,14 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> None:
             listeners.public.close(now=True)
             listeners.internal.close(now=True)
             stopping.cancel()
+            if renewing is not None:
+                renewing.cancel()
     _log.info("stopped")
 
 
-async def _start(settings: Settings, stack: AsyncExitStack, tracing: Tracing | None) -> Assembled:
+async def _start(
+    settings: Settings, stack: AsyncExitStack, tracing: Tracing | None, tls: Tls | None
+) -> Assembled:
     """Returns when the queue is reached, however long that takes."""
     broker = await Broker.connect(
         settings.nats_url,
@@ -210,7 +223,7 @@ async def _start(settings: Settings, stack: AsyncExitStack, tracing: Tracing | N
         inbox=names.inbox_prefix("gateway"),
     )
     stack.push_async_callback(broker.close)
-    gateway = await assemble(settings, broker, stack, tracing)
+    gateway = await assemble(settings, broker, stack, tracing, tls)
     memory.settle()
     return gateway
 
@@ -240,10 +253,11 @@ async def _drain(gateway: Assembled, listeners: Listeners, settings: Settings) -
 
 
 def main() -> int:
-    """Exit code 2 where the environment is wrong."""
+    """Exit code 2 where the environment, or the certificate that it names, is wrong."""
     try:
         settings = Settings.read(os.environ)
         configure("gateway", settings.log_level)
+        tls = Tls.of(settings.tls_files)
         tracing = Tracing.start(
             settings.otlp_endpoint,
             "gateway",
@@ -253,7 +267,7 @@ def main() -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
-    uvloop.run(run(settings, tracing))
+    uvloop.run(run(settings, tracing, tls))
     return 0
 
 

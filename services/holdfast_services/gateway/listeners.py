@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from ssl import SSLContext
 from typing import Any, Final, Self
 
 import uvicorn
@@ -74,8 +75,10 @@ class Listener:
     _server: uvicorn.Server
 
     @classmethod
-    def start(cls, tasks: asyncio.TaskGroup, address: str, port: int) -> Self:
-        """Listen."""
+    def start(
+        cls, tasks: asyncio.TaskGroup, address: str, port: int, context: SSLContext | None = None
+    ) -> Self:
+        """Listen; with TLS where there is a context for it."""
         door = Door()
         server = _Server(
             uvicorn.Config(
@@ -94,6 +97,7 @@ class Listener:
                 proxy_headers=False,
                 backlog=4096,
                 timeout_keep_alive=_KEEP_ALIVE_S,
+                ssl_context_factory=None if context is None else lambda _config, _default: context,
             )
         )
         return cls(door, tasks.create_task(server.serve()), server)
@@ -112,7 +116,14 @@ class Listeners:
     internal: Listener
 
     @classmethod
-    def start(cls, tasks: asyncio.TaskGroup, address: str, public_port: int, internal_port: int) -> Self:
-        """Listen on both."""
+    def start(
+        cls,
+        tasks: asyncio.TaskGroup,
+        address: str,
+        public_port: int,
+        internal_port: int,
+        context: SSLContext | None = None,
+    ) -> Self:
+        """Listen on both; on callers' with TLS where there is a context for it."""
         internal = Listener.start(tasks, address, internal_port)
-        return cls(Listener.start(tasks, address, public_port), internal)
+        return cls(Listener.start(tasks, address, public_port, context), internal)

@@ -37,6 +37,7 @@ class Metrics:
         self._failing = registry.gauge(names.ACTIVATION_FAILING)
         self._webhooks = registry.counter(names.WEBHOOKS)
         self._gateways = registry.gauge(names.GATEWAYS)
+        self._certificate = registry.gauge(names.CERTIFICATE_EXPIRY)
         self._connected = registry.gauge(names.BROKER_CONNECTED)
         self._counters: dict[tuple[str, int, str], Counter] = {}
         self._histograms: dict[str, tuple[Histogram, Histogram]] = {}
@@ -44,6 +45,10 @@ class Metrics:
     def follow(self, connected: Callable[[], bool]) -> None:
         """Ask this whenever the metrics are read."""
         self._connected.set_function(lambda: float(connected()))
+
+    def follow_certificate(self, expires_at: Callable[[], float]) -> None:
+        """Ask this, in Unix seconds, whenever the metrics are read."""
+        self._certificate.set_function(expires_at)
 
     def finished(self, endpoint: str, status: int, cause: str) -> None:
         """A request ended. `cause`: slug of a problem, or `none`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
 
 from holdfast_contract import names
 from holdfast_services.credentials import Login, read_secret
@@ -34,6 +35,8 @@ class Settings:
     max_body_bytes: int
     drain_s: float
     lame_duck_s: float
+    tls_files: tuple[Path, Path] | None
+    """Certificate chain and key of the callers' port; None: plain HTTP."""
     web_dir: str | None
     templates_dir: str | None
     forwarded_hops: int
@@ -71,6 +74,7 @@ class Settings:
             max_body_bytes=int(number(names.ENV_MAX_BODY_BYTES, 256 * 1024 * 1024)),
             drain_s=number(names.ENV_DRAIN_S, 900),
             lame_duck_s=number(names.ENV_LAME_DUCK_S, 5),
+            tls_files=_tls_files(environ),
             web_dir=environ.get(names.ENV_WEB_DIR) or None,
             templates_dir=environ.get(names.ENV_TEMPLATES_DIR) or None,
             forwarded_hops=int(number(names.ENV_FORWARDED_HOPS, 0)),
@@ -83,6 +87,19 @@ class Settings:
             otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
             trace_ratio=number(names.ENV_TRACE_RATIO, 1),
         )
+
+
+def _tls_files(environ: Mapping[str, str]) -> tuple[Path, Path] | None:
+    certificate = environ.get(names.ENV_TLS_CERTIFICATE_FILE)
+    key = environ.get(names.ENV_TLS_KEY_FILE)
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        one, other = names.ENV_TLS_CERTIFICATE_FILE, names.ENV_TLS_KEY_FILE
+        if not certificate:
+            one, other = other, one
+        raise ValueError(f"{one} is set without {other}: set both, or neither for plain HTTP")
+    return Path(certificate), Path(key)
 
 
 def _bucket(environ: Mapping[str, str]) -> S3Bucket | None:

@@ -14,6 +14,8 @@ STUCK_MARGIN_S: Final = 60
 SLOW_START_S: Final = 300
 """Cold starts above five minutes: what a large image takes when it is pulled in full."""
 ERROR_RATIO: Final = 0.05
+CERTIFICATE_LEFT_S: Final = 7 * 86400
+"""Certificates of 90 days are renewed a month before their end as a rule: a week before it, renewal has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,18 @@ ALERTS: Final = (
         remedy=(
             "`kubectl get pods -n holdfast-system -l holdfast.dev/component=gateway`. They run: Prometheus's namespace "
             "needs the label `holdfast.dev/monitoring=true`."
+        ),
+    ),
+    Alert(
+        name="HoldfastCertificateExpires",
+        expression=f"({metrics.CERTIFICATE_EXPIRY} > 0) - time() < {CERTIFICATE_LEFT_S}",
+        for_s=600,
+        severity="critical",
+        summary="The certificate of {{ $labels.pod }} expires within a week: then no caller can connect.",
+        cause="It was not renewed, or the gateway could not use the new one and goes on with the one before.",
+        remedy=(
+            "`kubectl logs <pod> -n holdfast-system` for `the new certificate cannot be used`, with the reason. "
+            "No such line: whatever makes the Secret did not renew it."
         ),
     ),
     Alert(
