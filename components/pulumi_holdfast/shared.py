@@ -28,6 +28,9 @@ class GatewayArgs(TypedDict):
     """How callers reach it; inside the cluster only by default."""
     node_port: NotRequired[int]
     """With node-port only; 30080 by default."""
+    tls_secret: NotRequired[str]
+    """A Secret of type kubernetes.io/tls in the system namespace, with which the gateway ends TLS; plain HTTP by
+    default."""
     cpu: NotRequired[float]
     """vCPUs reserved for each replica; 0.1 by default."""
     memory_mib: NotRequired[int]

@@ -20,6 +20,7 @@ from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
 SHARED_CHILDREN: Final = frozenset({"nats", "gateway", "scaler"})
 """The children of a shared stack that `transforms` may name."""
 MIN_SECRET_CHARS: Final = 24
+_OBJECT: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
@@ -37,6 +38,19 @@ def _bucket(text: str) -> str:
             "not a bucket's name", "take 3 to 63 lower-case letters, digits, dots and hyphens, without s3://"
         )
     return text
+
+
+def _object(text: str) -> str:
+    if not _OBJECT.fullmatch(text):
+        raise refused(
+            "not the name of a Kubernetes Secret",
+            "take lower-case letters, digits, hyphens and dots, without a namespace",
+        )
+    return text
+
+
+ObjectName = Annotated[str, AfterValidator(_object)]
+"""Of an object in Kubernetes."""
 
 
 class Ingress(StrEnum):
@@ -58,6 +72,10 @@ class GatewaySpec(Spec):
     ingress: Ingress = Ingress.CLUSTER
     node_port: Whole = Field(default=30080, ge=30000, le=32767)
     """With `node-port` only. 30080 by default."""
+    tls_secret: ObjectName | None = None
+    """A Secret of type kubernetes.io/tls in the system namespace, with which the gateway ends TLS: cert-manager or
+    External Secrets makes and renews it, and a new certificate is used without a restart. Pods wait for it to exist.
+    None, the default: callers' port is plain HTTP, for a load balancer that ends TLS."""
     cpu: float = Field(default=0.1, ge=0.01, le=64)
     """vCPUs reserved for each replica."""
     memory_mib: Whole = Field(default=512, ge=128, le=65536)
@@ -174,6 +192,19 @@ def _other_problems(spec: SharedSpec) -> list[Problem]:
         found.append(
             problem(
                 "namespace", spec.namespace, "also system_namespace", "keep replicas apart from the system"
+            )
+        )
+    if (
+        spec.gateway.tls_secret is not None
+        and spec.base_url is not None
+        and spec.base_url.startswith("http://")
+    ):
+        found.append(
+            problem(
+                "base_url",
+                spec.base_url,
+                "plain HTTP beside gateway.tls_secret",
+                "start it with https://, or leave tls_secret out",
             )
         )
     for child in spec.transforms:

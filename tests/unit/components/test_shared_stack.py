@@ -9,7 +9,7 @@ import pytest
 from component_programs import SECRET, endpoint, shared
 
 import pulumi_holdfast as holdfast
-from holdfast_contract import tokens
+from holdfast_contract import names, tokens
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
 from pulumi_holdfast.plan import identities
@@ -39,6 +39,34 @@ def test_a_bucket_is_the_gateways_alone_and_workers_go_by_way_of_it() -> None:
     assert root == identities.bodies_root(identities.worker_key(SECRET))
     assert worker == tokens.body_key(identities.bodies_root(testing.PLATFORM_KEY), "chat")
     made.assert_no_secret(root)
+
+
+def test_a_gateway_with_a_tls_secret_ends_tls_and_is_probed_at_its_plain_port() -> None:
+    made = testing.record(shared(gateway={"tls_secret": "gpu-tls", "ingress": "node-port"}))
+    pod = made["holdfast-gateway"].inputs["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "tls"]
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "tls"]
+    assert volume["secret"] == {"secretName": "gpu-tls", "defaultMode": 0o444}
+    assert mount == {"name": "tls", "mountPath": "/etc/holdfast/tls", "readOnly": True}
+    assert env[names.ENV_TLS_CERTIFICATE_FILE] == "/etc/holdfast/tls/tls.crt"
+    assert env[names.ENV_TLS_KEY_FILE] == "/etc/holdfast/tls/tls.key"
+    assert container["ports"][0] == {"name": "https", "containerPort": names.GATEWAY_PORT}
+    for probe in ("readinessProbe", "startupProbe", "livenessProbe"):
+        asked = container[probe]["httpGet"]
+        assert (asked["port"], asked.get("scheme", "HTTP")) == (names.GATEWAY_INTERNAL_PORT, "HTTP")
+    (port,) = made["holdfast-gateway-service"].inputs["spec"]["ports"]
+    assert port == {"name": "https", "port": 443, "targetPort": names.GATEWAY_PORT, "nodePort": 30080}
+
+
+def test_a_gateway_without_a_tls_secret_speaks_plain_http() -> None:
+    made = testing.record(shared())
+    pod = made["holdfast-gateway"].inputs["spec"]["template"]["spec"]
+    assert "tls" not in {volume["name"] for volume in pod["volumes"]}
+    assert names.ENV_TLS_CERTIFICATE_FILE not in {item["name"] for item in pod["containers"][0]["env"]}
+    (port,) = made["holdfast-gateway-service"].inputs["spec"]["ports"]
+    assert port == {"name": "http", "port": 80, "targetPort": names.GATEWAY_PORT}
 
 
 @pytest.mark.parametrize(("queue", "most"), [({"max_ha_assets": 116}, 50), ({"servers": 1}, None), ({}, 992)])
@@ -141,6 +169,16 @@ def test_three_servers_know_each_other_by_a_secret_and_stand_apart() -> None:
             {"broker_secret": "short"},
             "broker_secret is (hidden), shorter than 24 characters: "
             "make one with `openssl rand -hex 32` and keep it with `pulumi config set --secret`",
+        ),
+        (
+            {"gateway": {"tls_secret": "holdfast-system/Gpu"}},
+            'gateway.tls_secret is "holdfast-system/Gpu", not the name of a Kubernetes Secret: '
+            "take lower-case letters, digits, hyphens and dots, without a namespace",
+        ),
+        (
+            {"gateway": {"tls_secret": "gpu-tls"}, "base_url": "http://gpu.example"},
+            'base_url is "http://gpu.example", plain HTTP beside gateway.tls_secret: '
+            "start it with https://, or leave tls_secret out",
         ),
         ({"gateway": {"node_port": 80}}, "gateway.node_port is 80, below 30000: use 30000 or more"),
         (

@@ -27,6 +27,9 @@ NAME: Final = "holdfast-gateway"
 INTERNAL_NAME: Final = "holdfast-gateway-internal"
 DRAIN_S: Final = 60
 """Time for a stopping gateway to hand back what it holds: requests stay in the queue, callers are told."""
+TLS_DIR: Final = "/etc/holdfast/tls"
+HTTP_PORT: Final = {"name": "http", "port": 80}
+HTTPS_PORT: Final = {"name": "https", "port": 443}
 READ: Final = ("get", "list", "watch")
 RULES: Final = (
     {"apiGroups": [""], "resources": ["configmaps", "pods", "events"], "verbs": [*READ]},
@@ -181,12 +184,31 @@ def _bodies_env(spec: SharedSpec) -> list[Json]:
     ]
 
 
+def _callers_port(spec: SharedSpec) -> Json:
+    """Name and port of the Service that callers reach."""
+    return dict(HTTP_PORT if spec.gateway.tls_secret is None else HTTPS_PORT)
+
+
+def _tls(secret: str | None) -> tuple[list[Json], list[Json], list[Json]]:
+    """Variables, mount and volume of the certificate; mounted as a folder, so that a renewed one arrives."""
+    if secret is None:
+        return [], [], []
+    env = [
+        {"name": names.ENV_TLS_CERTIFICATE_FILE, "value": f"{TLS_DIR}/tls.crt"},
+        {"name": names.ENV_TLS_KEY_FILE, "value": f"{TLS_DIR}/tls.key"},
+    ]
+    volume = {"name": "tls", "secret": {"secretName": secret, "defaultMode": 0o444}}
+    return env, [{"name": "tls", "mountPath": TLS_DIR, "readOnly": True}], [volume]
+
+
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
+    tls_env, tls_mounts, tls_volumes = _tls(spec.gateway.tls_secret)
     env = [
         *broker_env(spec),
         {"name": names.ENV_BASE_URL, "value": hole("base_url")},
         *tracing_env(spec),
         *_bodies_env(spec),
+        *tls_env,
     ]
     if spec.domain is not None:
         env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
@@ -197,7 +219,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         "command": ["python", "-m", "holdfast_services.gateway"],
         "env": env,
         "ports": [
-            {"name": "http", "containerPort": names.GATEWAY_PORT},
+            {"name": _callers_port(spec)["name"], "containerPort": names.GATEWAY_PORT},
             {"name": "internal", "containerPort": names.GATEWAY_INTERNAL_PORT},
         ],
         "resources": {
@@ -217,7 +239,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
             "/healthz", names.GATEWAY_INTERNAL_PORT, periodSeconds=10, failureThreshold=3
         ),
         "securityContext": services_security(),
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, BROKER_MOUNT],
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, BROKER_MOUNT, *tls_mounts],
     }
     return Manifest(
         child=COMPONENT,
@@ -238,7 +260,11 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "imagePullSecrets": pull_secrets,
                         "topologySpreadConstraints": apart(COMPONENT),
                         "containers": [container],
-                        "volumes": [{"name": "tmp", "emptyDir": {}}, broker_volume(COMPONENT, *more)],
+                        "volumes": [
+                            {"name": "tmp", "emptyDir": {}},
+                            broker_volume(COMPONENT, *more),
+                            *tls_volumes,
+                        ],
                     },
                 },
             }
@@ -250,7 +276,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
 
 def _service(spec: SharedSpec, meta: Meta) -> Manifest:
     """Callers' port only: the internal one is reached at the pod's own address."""
-    port: Json = {"name": "http", "port": 80, "targetPort": names.GATEWAY_PORT}
+    port: Json = {**_callers_port(spec), "targetPort": names.GATEWAY_PORT}
     kinds = {
         Ingress.NODE_PORT: "NodePort",
         Ingress.LOAD_BALANCER: "LoadBalancer",
