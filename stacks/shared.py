@@ -46,6 +46,8 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         args |= ground.args()
         args["gateway"]["ingress"] = holdfast.Ingress.NODE_PORT
         args["gateway"]["node_port"] = ground.platform.spec.ingress.node_port
+        if ground.platform.tls_secret is not None:
+            args["gateway"]["tls_secret"] = ground.platform.tls_secret
         args["queue"]["storage_class"] = ground.addons.storage_class
         opts = ground.opts
     made = holdfast.SharedStack("holdfast", args, opts)

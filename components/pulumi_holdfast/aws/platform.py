@@ -36,7 +36,7 @@ class AwsPlatformArgs(TypedDict):
     identities: NotRequired[dict[str, Any]]
     """`secrets` that may be read, and what else the policies hold."""
     ingress: NotRequired[dict[str, Any]]
-    """`kind` alb, nlb or none; `domain`, `zone_id`, `max_request_s` and more."""
+    """`kind` alb, nlb or none; `domain`, `zone_id`, `tls_secret`, `max_request_s` and more."""
     storage: NotRequired[dict[str, Any]]
     """The buckets of bodies and of weights."""
     charts: NotRequired[dict[str, Any]]
@@ -77,6 +77,8 @@ class AwsPlatform(pulumi.ComponentResource):
         """For a SharedStack's `bodies_bucket`: its gateway may enter it."""
         self.load_balancer_idle_s = ingress.idle_s(self.spec)
         """How long a connection may be silent; None without a load balancer of ours."""
+        self.tls_secret = self.spec.ingress.tls_secret
+        """For a SharedStack's `gateway.tls_secret`; None where the load balancer ends TLS."""
         self.gpu_node_selector: dict[str, str] = dict(GPU_LABEL) if self.spec.pools else {}
         """What a SharedStack is told of the GPU nodes."""
         self.at_rest = [line.as_output() for line in at_rest(self.spec, hardware_table())]

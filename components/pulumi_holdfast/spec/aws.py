@@ -15,6 +15,7 @@ from pulumi_holdfast.spec.aws_rules import broken_aws_rules
 from pulumi_holdfast.spec.model import Flag, Spec, Whole
 from pulumi_holdfast.spec.problems import SpecError, refused, translate
 from pulumi_holdfast.spec.secrets import SecretName
+from pulumi_holdfast.spec.shared import ObjectName
 
 MIN_VPC_PREFIX: Final = 16
 MAX_VPC_PREFIX: Final = 19
@@ -210,7 +211,8 @@ class IngressKind(StrEnum):
     ALB = "alb"
     """An application load balancer with a certificate of ACM: HTTP/2, streaming, up to 4,000 s of silence."""
     NLB = "nlb"
-    """A network load balancer that ends TLS with a certificate of ACM: 350 s of silence and no more."""
+    """A network load balancer that ends TLS with a certificate of ACM, 350 s of silence and no more; or, with
+    `tls_secret`, one that passes TLS through to the gateway, up to 6,000 s."""
     NONE = "none"
     """None: the gateway is reached in some way that is declared elsewhere."""
 
@@ -235,6 +237,9 @@ class AwsIngressSpec(Spec):
     """Route 53 zone that holds the domain. None: you make the records, and bring the certificate."""
     certificate_arn: Arn | None = None
     """Covers the domain and `*.<domain>`. None, the default: one is made and proved in the zone."""
+    tls_secret: ObjectName | None = None
+    """With `nlb` only: the gateway ends TLS, with this Secret (a shared stack's `gateway.tls_secret`), which covers the
+    domain and `*.<domain>`; no certificate of ACM is made or used."""
     allowed_cidrs: tuple[Cidr, ...] = ("0.0.0.0/0",)
     internal: Flag = False
     """Whether it is reached from inside the network only."""

@@ -9,13 +9,16 @@ from pulumi_holdfast.spec.aws_pools import pool_problems
 from pulumi_holdfast.spec.problems import Problem, problem
 
 if TYPE_CHECKING:
-    from pulumi_holdfast.spec.aws import AwsSpec
+    from pulumi_holdfast.spec.aws import AwsIngressSpec, AwsSpec
 
 MARGIN_S: Final = 30
 """What the load balancer's idle timeout has beyond the longest request."""
 ALB_IDLE_MAX_S: Final = 4000
 NLB_TLS_IDLE_S: Final = 350
 """Fixed by AWS for TLS listeners."""
+NLB_TCP_IDLE_MIN_S: Final = 60
+NLB_TCP_IDLE_MAX_S: Final = 6000
+"""What AWS accepts for TCP listeners."""
 ADDONS: Final = ("aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 """The add-ons of a cluster that we make; each has a pinned version."""
 _POOL_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
@@ -152,14 +155,38 @@ def _pools(spec: AwsSpec) -> list[Problem]:
     return found
 
 
+def _longest_idle_s(ingress: AwsIngressSpec) -> int:
+    if ingress.kind == "alb":
+        return ALB_IDLE_MAX_S
+    return NLB_TLS_IDLE_S if ingress.tls_secret is None else NLB_TCP_IDLE_MAX_S
+
+
 def _ingress(spec: AwsSpec) -> list[Problem]:
     ingress = spec.ingress
-    if ingress.kind == "none":
-        return []
     found = []
+    if ingress.tls_secret is not None and ingress.kind != "nlb":
+        found.append(
+            problem(
+                "ingress.tls_secret",
+                ingress.tls_secret,
+                f"beside kind {ingress.kind}, which passes no TLS through",
+                "take kind nlb, or leave it out",
+            )
+        )
+    if ingress.kind == "none":
+        return found
     if ingress.domain is None:
         found.append(Problem("ingress.domain", "missing", "required", "declare it, or take kind none"))
-    if ingress.zone_id is None and ingress.certificate_arn is None:
+    if ingress.tls_secret is not None and ingress.certificate_arn is not None:
+        found.append(
+            problem(
+                "ingress.certificate_arn",
+                ingress.certificate_arn,
+                "beside ingress.tls_secret, with which the gateway ends TLS",
+                "leave one of the two out",
+            )
+        )
+    if ingress.zone_id is None and ingress.certificate_arn is None and ingress.tls_secret is None:
         found.append(
             Problem(
                 "ingress.zone_id",
@@ -188,9 +215,9 @@ def _ingress(spec: AwsSpec) -> list[Problem]:
                 "name the groups whose nodes run the gateway, or take kind none",
             )
         )
-    limit = ALB_IDLE_MAX_S if ingress.kind == "alb" else NLB_TLS_IDLE_S
+    limit = _longest_idle_s(ingress)
     if ingress.max_request_s + MARGIN_S > limit:
-        other = "; an alb waits longer" if ingress.kind == "nlb" else ""
+        other = "; an alb waits longer" if limit == NLB_TLS_IDLE_S else ""
         found.append(
             problem(
                 "ingress.max_request_s",

@@ -42,6 +42,29 @@ def program(**changes: Any) -> None:
     pulumi.export("at_rest", platform.at_rest)
 
 
+def passed_through() -> None:
+    """A network load balancer before a gateway that ends TLS."""
+    way_in = {"kind": "nlb", "domain": "gpu.example.com", "tls_secret": "gpu-tls"}
+    platform = holdfast.AwsPlatform("gpu", aws_args(ingress=way_in))  # type: ignore[arg-type]
+    args: holdfast.SharedStackArgs = {
+        "kind": holdfast.PlatformKind.AWS,
+        "services_image": "ghcr.io/acme/services:1",
+        "broker_secret": pulumi.Output.secret(SECRET),
+        "base_url": platform.base_url or "",
+        "gateway": {"ingress": holdfast.Ingress.NODE_PORT, "tls_secret": platform.tls_secret or ""},
+    }
+    holdfast.SharedStack("holdfast", args)
+
+
+def test_a_network_load_balancer_forwards_443_to_the_node_port_of_a_gateway_that_ends_tls() -> None:
+    made = testing.record(passed_through)
+    listener, targets = made["gpu-listener"].inputs, made["gpu-targets"].inputs
+    assert (listener["port"], listener["protocol"], listener["tcpIdleTimeoutSeconds"]) == (443, "TCP", 930)
+    (port,) = made["holdfast-gateway-service"].inputs["spec"]["ports"]
+    assert (port["name"], port["nodePort"]) == ("https", targets["port"])
+    assert targets["healthCheck"]["protocol"] == "HTTPS"
+
+
 @pytest.fixture(scope="module")
 def made() -> testing.Recording:
     """The program, registered once: it takes a second."""

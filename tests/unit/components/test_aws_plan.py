@@ -229,6 +229,33 @@ def test_a_network_load_balancer_ends_tls_and_its_350_s_are_the_limit() -> None:
     assert idle_s(parse_aws("gpu", aws_args(ingress=way_in))) == 350
 
 
+@pytest.mark.parametrize(("max_request_s", "idle"), [(5970, 6000), (900, 930), (10, 60)])
+def test_a_network_load_balancer_passes_tls_through_to_a_gateway_with_a_certificate(
+    max_request_s: int, idle: int
+) -> None:
+    way_in = {
+        **aws_args()["ingress"],
+        "kind": "nlb",
+        "tls_secret": "gpu-tls",
+        "max_request_s": max_request_s,
+    }
+    made = plan(ingress=way_in)
+    listener = made["listener"].props
+    assert (listener["port"], listener["protocol"], listener["tcpIdleTimeoutSeconds"]) == (443, "TCP", idle)
+    assert not {"sslPolicy", "certificateArn"} & set(listener)
+    assert not [child for child in made if child.startswith("certificate")]
+    assert made["targets"].props["protocol"] == "TCP"
+    assert made["targets"].props["healthCheck"]["protocol"] == "HTTPS"
+    assert made["name"].props["name"] == "gpu.example.com"
+    assert idle_s(parse_aws("gpu", aws_args(ingress=way_in))) == idle
+
+
+def test_a_gateway_with_a_certificate_needs_no_zone() -> None:
+    made = plan(ingress={"domain": "gpu.example.com", "kind": "nlb", "tls_secret": "gpu-tls"})
+    assert "listener" in made
+    assert "name" not in made
+
+
 def test_only_the_load_balancer_reaches_the_gateways_port() -> None:
     made = plan()
     rule = made["nodes-from-balancer"].props

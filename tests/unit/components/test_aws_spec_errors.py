@@ -211,6 +211,30 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "an alb waits longer",
     ),
     (
+        ingress(kind="nlb", tls_secret="gpu-tls", max_request_s=6000),
+        "ingress.max_request_s is 6000, not 30 s below the load balancer's longest idle timeout of 6000 s, so a "
+        "silent request would be cut off: lower it to 5970, and submit longer work with `Prefer: respond-async`",
+    ),
+    (
+        ingress(tls_secret="gpu-tls"),
+        'ingress.tls_secret is "gpu-tls", beside kind alb, which passes no TLS through: '
+        "take kind nlb, or leave it out",
+    ),
+    (
+        {"ingress": {"kind": "none", "tls_secret": "gpu-tls"}},
+        'ingress.tls_secret is "gpu-tls", beside kind none, which passes no TLS through: '
+        "take kind nlb, or leave it out",
+    ),
+    (
+        ingress(
+            kind="nlb",
+            tls_secret="gpu-tls",
+            certificate_arn="arn:aws:acm:us-east-1:123456789012:certificate/1",
+        ),
+        'ingress.certificate_arn is "arn:aws:acm:us-east-1:123456789012:certificate/1", beside ingress.tls_secret, '
+        "with which the gateway ends TLS: leave one of the two out",
+    ),
+    (
         {"identities": {"secrets": ("acme/db-AbCdEf",)}},
         'identities.secrets[0] is "acme/db-AbCdEf", a name that ends like an ARN\'s random suffix: '
         "give the whole ARN, so that the policy cannot name another secret",

@@ -12,7 +12,7 @@ from pulumi_holdfast.plan.aws.network import Network
 from pulumi_holdfast.plan.aws.resource import Json, Planned, out, tags
 from pulumi_holdfast.plan.timeouts import DRAIN_MARGIN_S
 from pulumi_holdfast.spec.aws import AwsSpec, IngressKind
-from pulumi_holdfast.spec.aws_rules import NLB_TLS_IDLE_S
+from pulumi_holdfast.spec.aws_rules import NLB_TCP_IDLE_MIN_S, NLB_TLS_IDLE_S
 
 TLS_POLICY: Final = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 DEREGISTRATION_S: Final = 60
@@ -23,11 +23,14 @@ READY_PATH: Final = "/readyz"
 
 def idle_s(spec: AwsSpec) -> int | None:
     """How long a connection may be silent; None without a load balancer of ours."""
-    return {
-        IngressKind.ALB: spec.ingress.max_request_s + DRAIN_MARGIN_S,
-        IngressKind.NLB: NLB_TLS_IDLE_S,
-        IngressKind.NONE: None,
-    }[spec.ingress.kind]
+    ingress = spec.ingress
+    if ingress.kind is IngressKind.NONE:
+        return None
+    if ingress.kind is IngressKind.ALB:
+        return ingress.max_request_s + DRAIN_MARGIN_S
+    if ingress.tls_secret is None:
+        return NLB_TLS_IDLE_S
+    return max(ingress.max_request_s + DRAIN_MARGIN_S, NLB_TCP_IDLE_MIN_S)
 
 
 def ingress(spec: AwsSpec, network: Network, cluster: Cluster) -> list[Planned]:
@@ -54,7 +57,7 @@ def base_url(spec: AwsSpec) -> str | None:
 def _certificate(spec: AwsSpec) -> list[Planned]:
     """For the gateway's name and every endpoint's; both are proved by the same record."""
     ingress, domain = spec.ingress, spec.ingress.domain
-    if ingress.certificate_arn is not None:
+    if ingress.certificate_arn is not None or ingress.tls_secret is not None:
         return []
     option = "domainValidationOptions.0"
     return [
@@ -175,7 +178,7 @@ def _targets(spec: AwsSpec, network: Network) -> Planned:
             "deregistrationDelay": DEREGISTRATION_S,
             "healthCheck": {
                 "path": READY_PATH,
-                "protocol": "HTTP",
+                "protocol": "HTTP" if spec.ingress.tls_secret is None else "HTTPS",
                 "port": "traffic-port",
                 "interval": 10,
                 "timeout": 5,
@@ -189,15 +192,21 @@ def _targets(spec: AwsSpec, network: Network) -> Planned:
 
 
 def _listener(spec: AwsSpec) -> Planned:
+    if spec.ingress.tls_secret is not None:
+        ends: Json = {"protocol": "TCP", "tcpIdleTimeoutSeconds": idle_s(spec)}
+    else:
+        ends = {
+            "protocol": "HTTPS" if spec.ingress.kind is IngressKind.ALB else "TLS",
+            "sslPolicy": TLS_POLICY,
+            "certificateArn": spec.ingress.certificate_arn or out("certificate-valid", "certificateArn"),
+        }
     return Planned(
         "listener",
         "aws:lb/listener:Listener",
         {
             "loadBalancerArn": out("balancer", "arn"),
             "port": HTTPS,
-            "protocol": "HTTPS" if spec.ingress.kind is IngressKind.ALB else "TLS",
-            "sslPolicy": TLS_POLICY,
-            "certificateArn": spec.ingress.certificate_arn or out("certificate-valid", "certificateArn"),
+            **ends,
             "defaultActions": [{"type": "forward", "targetGroupArn": out("targets", "arn")}],
             "tags": tags(spec, "listener"),
         },
