@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from authoring import PROGRAM, PROJECT, STACK_CODE, Author
 from pulumi_project import Project, Pulumi, new_project
 
 from holdfast_contract import names, tokens
@@ -195,3 +196,20 @@ def secret(platform: Platform) -> Callable[[str, dict[str, str]], str]:
         return name
 
     return put
+
+
+@pytest.fixture
+def author(platform: Any, tmp_path: Path) -> Iterator[Author]:
+    """The author's project; its stack is destroyed at the end."""
+    project = new_project(tmp_path / "own", Pulumi(dict(platform.sandbox.environment)), stack="sandbox")
+    (project.folder / "Pulumi.yaml").write_text(PROJECT)
+    stacks = project.folder / "stacks"
+    stacks.mkdir()
+    (stacks / "endpoints.py").write_text(STACK_CODE)
+    (stacks / "__main__.py").write_text(PROGRAM.replace("TOKEN", repr(tokens.declare(platform.token))))
+    project.run("config", "set", "kubernetes:enableConfigMapMutable", "true")
+    try:
+        yield Author(project, platform.sandbox, platform.token)
+    finally:
+        project.run("destroy", "--yes", "--skip-preview", timeout_s=200)
+        project.run("stack", "rm", "--yes", "--force")

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi_project import Project, Pulumi, new_project
+from authoring import Author
 
-from holdfast_contract import names, tokens
+from holdfast_contract import names
 from holdfast_sandbox import codeimages
 from pulumi_holdfast import building
 from pulumi_holdfast.plan.code import plan_code
@@ -26,74 +22,6 @@ GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "your-own-code
 BLOCK = re.compile(r"^```sh run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENOUGH_S = 60.0
 """What an author may wait, from `holdfast init` to the first answer, on a sandbox that is up."""
-PROJECT = f"""name: shop
-main: stacks/
-runtime: {{name: python, options: {{virtualenv: {sys.prefix}}}}}
-"""
-PROGRAM = """
-import endpoints
-import pulumi_holdfast as holdfast
-
-endpoints.declare(
-    holdfast.Platform.from_stack("organization/holdfast/sandbox-shared", tokens=[TOKEN])
-)
-"""
-STACK_CODE = """import pulumi_holdfast as holdfast
-
-
-def declare(platform: holdfast.Platform) -> None:
-    pass
-"""
-
-
-@dataclass
-class Author:
-    """A terminal of the sandbox, in a project with stack code and nothing declared."""
-
-    project: Project
-    sandbox: Any
-    token: str
-    """Opens what the program declares."""
-    seconds: list[float] = field(default_factory=list)
-    """How long each command took."""
-
-    def run(self, text: str) -> str:
-        """One block of the guide; fails the test with its output."""
-        began = time.monotonic()
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=self.project.folder,
-            env={**self.sandbox.environment, "HOLDFAST_TOKEN": self.token},
-            capture_output=True,
-            text=True,
-            timeout=180,
-        )
-        self.seconds.append(time.monotonic() - began)
-        assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    def image(self) -> str:
-        containers = self.project.resource("hello-deployment")["inputs"]["spec"]["template"]["spec"][
-            "containers"
-        ]
-        return str(containers[0]["image"])
-
-
-@pytest.fixture
-def author(platform: Any, tmp_path: Path) -> Iterator[Author]:
-    """The author's project; its stack is destroyed at the end."""
-    project = new_project(tmp_path / "own", Pulumi(dict(platform.sandbox.environment)), stack="sandbox")
-    (project.folder / "Pulumi.yaml").write_text(PROJECT)
-    stacks = project.folder / "stacks"
-    stacks.mkdir()
-    (stacks / "endpoints.py").write_text(STACK_CODE)
-    (stacks / "__main__.py").write_text(PROGRAM.replace("TOKEN", repr(tokens.declare(platform.token))))
-    project.run("config", "set", "kubernetes:enableConfigMapMutable", "true")
-    try:
-        yield Author(project, platform.sandbox, platform.token)
-    finally:
-        project.run("destroy", "--yes", "--skip-preview", timeout_s=200)
-        project.run("stack", "rm", "--yes", "--force")
 
 
 def test_the_guide_leads_from_nothing_to_an_answer_in_three_commands_within_a_minute(
