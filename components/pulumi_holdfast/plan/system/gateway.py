@@ -230,8 +230,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
             "limits": {"memory": f"{spec.gateway.memory_mib}Mi"},
         },
         "readinessProbe": http_probe("/readyz", names.GATEWAY_INTERNAL_PORT, periodSeconds=2),
-        # It listens once it has reached the queue, which may come up after it: ten minutes before that counts
-        # as a failure.
+        # It listens before it has reached the queue. Ten minutes are for a machine that starts everything at once.
         "startupProbe": http_probe(
             "/healthz", names.GATEWAY_INTERNAL_PORT, periodSeconds=1, failureThreshold=600
         ),
