@@ -196,11 +196,15 @@ class Connection:
         transport = client._transport
         if transport is None:
             raise BrokerDown("not connected to the broker")
-        if client._pending:
-            # What the library was asked before comes before: a subscription, for one.
-            transport.writelines(client._pending)
-            client._pending, client._pending_data_size = [], 0
-        transport.write(data)
+        try:
+            if client._pending:
+                # What the library was asked before comes before: a subscription, for one.
+                transport.writelines(client._pending)
+                client._pending, client._pending_data_size = [], 0
+            transport.write(data)
+        except (OSError, RuntimeError) as error:
+            # It broke a moment ago, and the library does not know yet: uvloop refuses to write then.
+            raise BrokerDown(repr(error)) from error
 
     async def listen(self, subject: str, handler: Callable[[Msg], None]) -> Subscription:
         """Call `handler` with every message, from where it is read: it must not take long. Survives

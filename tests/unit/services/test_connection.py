@@ -142,3 +142,22 @@ async def test_a_handler_that_fails_does_not_end_the_connection() -> None:
     await connection.listen("a", handler)
     client.heard.set_result(Msg(_client=client, subject="a"))
     assert client.heard.cancelled() is False
+
+
+class _Closed:
+    """A transport of uvloop whose connection broke, before the library has noticed."""
+
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+
+    writelines = write
+
+
+@pytest.mark.parametrize("pending", [[], [b"SUB q.* 1\r\n"]])
+async def test_a_connection_that_broke_a_moment_ago_is_a_broker_that_is_down(pending: list[bytes]) -> None:
+    connection, client = connected()
+    client._transport, client._pending = _Closed(), list(pending)
+    with pytest.raises(BrokerDown, match="the handler is closed"):
+        await connection.request("q.demo.1", b"", None, 1)
+    assert await connection.publish("q.demo.1") is False
+    assert client._pending == pending
