@@ -33,9 +33,11 @@ class Ending(Enum):
     """A clean end of an answer that is not complete or not to this request."""
     HUNG = "no end"
     """Nothing came for longer than any deadline."""
+    ERRED = "an error of the gateway's own"
+    """500: nothing that is killed around a gateway may come to this."""
 
 
-_FAULTS = (Ending.WRONG, Ending.HUNG)
+_FAULTS = (Ending.WRONG, Ending.HUNG, Ending.ERRED)
 
 
 @dataclass(frozen=True, slots=True)

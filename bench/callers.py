@@ -163,7 +163,7 @@ class Callers:
         again = answer.headers.get(names.HEADER_SHOULD_RETRY) != "false"
         if answer.status in (409, 429, 503) and again:
             return Ending.REFUSED, request_id, detail
-        return Ending.TOLD, request_id, detail
+        return Ending.ERRED if answer.status == 500 else Ending.TOLD, request_id, detail
 
     async def _whole(
         self, answer: aiohttp.ClientResponse, number: int, body: bytes, request_id: str | None

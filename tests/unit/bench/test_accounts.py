@@ -43,6 +43,11 @@ def test_a_caller_that_was_told_of_this_request_is_an_excuse() -> None:
     assert (account.faults, account.excused) == ((), 1)
 
 
+def test_an_error_of_the_gateways_own_is_a_fault_even_where_nothing_was_accepted() -> None:
+    (fault,) = _books([Outcome(1, "keyed", Ending.ERRED, None, "500 Internal Server Error")], {}).faults
+    assert fault == "number 1 (keyed): an error of the gateway's own 500 Internal Server Error"
+
+
 def test_a_caller_that_was_told_of_another_request_is_none() -> None:
     assert len(_books([Outcome(1, "keyed", Ending.TOLD, "b")], {"a": 1}).faults) == 1
 
