@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route as WebRoute
@@ -19,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from holdfast_runtime import inputs, media, openapi, problems
 from holdfast_runtime.calls import Calls
+from holdfast_runtime.linger import Lingering
 from holdfast_runtime.problems import Failed, InputError
 from holdfast_runtime.routes import Route, Streaming, routes_of
 from holdfast_runtime.service import Cancelled, Service
@@ -59,7 +61,10 @@ class Runtime:
             ),
         ]
         return Starlette(
-            routes=pages, lifespan=self._lifespan, exception_handlers={HTTPException: _http_error}
+            routes=pages,
+            lifespan=self._lifespan,
+            middleware=[Middleware(Lingering)],
+            exception_handlers={HTTPException: _http_error},
         )
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,15 +21,19 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 FOLDER = Path(__file__).resolve().parent
 MODEL = "wordllama-l2-supercat-256"
 DIMENSIONS = (64, 128, 256)
 """Lengths that the model was trained to be cut to."""
 MAX_BODY_BYTES = 8 * 1024 * 1024
+LINGER_S = 5.0
+"""For the rest of a body that is too large: it is thrown away."""
 MAX_TOKENS = 8192
 """Tokens of one text, as OpenAI's own limit."""
 MAX_CHARACTERS = 32 * MAX_TOKENS
@@ -172,6 +176,7 @@ class Server:
                 Route("/openapi.json", _openapi),
             ],
             lifespan=self._lifespan,
+            middleware=[Middleware(BodyLimit)],
             exception_handlers={BadInput: _bad_input},
         )
 
@@ -204,15 +209,36 @@ class Server:
     async def _embeddings(self, request: Request) -> Response:
         if self._model is None:
             raise BadInput(503, self._failure or "the model is being loaded: try again in some seconds")
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
+        job = read_job(await request.body(), self._max_inputs)
+        return JSONResponse(await asyncio.to_thread(answer, job, self._model))
+
+
+class BodyLimit:
+    """Middleware: a body over MAX_BODY_BYTES is refused while it is read, whatever length was declared."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what is received."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                # A connection closed before its rest was read would be reset, answer and all.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_S):
+                        while message.get("more_body", False):
+                            message = await receive()
                 raise BadInput(
                     413, f"the body is over {MAX_BODY_BYTES // 2**20} MiB: send fewer texts at once"
                 )
-        job = read_job(bytes(body), self._max_inputs)
-        return JSONResponse(await asyncio.to_thread(answer, job, self._model))
+            return message
+
+        await self._app(scope, counted, send)
 
 
 async def _bad_input(_: Request, error: Exception) -> Response:

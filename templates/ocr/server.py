@@ -17,7 +17,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 FOLDER = Path(__file__).resolve().parent
 MAX_BODY_BYTES = 28 * 1024 * 1024
 """An image of 20 MiB as base64, and some room."""
+LINGER_S = 5.0
+"""For the rest of a body that is too large: it is thrown away."""
 MAX_IMAGE_BYTES = 20 * 1024 * 1024
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 DEFAULT_MIN_SCORE = 0.5
@@ -111,6 +113,11 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
+                # A connection closed before its rest was read would be reset, answer and all.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER_S):
+                        while message.get("more_body", False):
+                            message = await receive()
                 raise BadInput(413, f"the body is over {MAX_BODY_BYTES // 2**20} MiB: send a smaller image")
             return message
 

@@ -112,7 +112,7 @@ def test_usage_counts_the_tokens_of_all_texts_without_padding(server: Any) -> No
             "input",
             "input has 2049 texts, above 2048: send",
         ),
-        (b" " * (8 * 2**20 + 1), 413, None, "the body is over 8 MiB: send fewer texts at once"),
+        (b" " * 32 * 2**20, 413, None, "the body is over 8 MiB: send fewer texts at once"),
     ],
 )
 def test_what_is_wrong_is_said_as_openai_does(
