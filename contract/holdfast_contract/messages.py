@@ -122,4 +122,6 @@ class RequestRecord(Frozen):
     """With an idempotency key: the same key with another body is refused."""
     webhook_url: str | None = None
     """Whom to tell when it ends."""
+    traceparent: str | None = None
+    """With a webhook whose request is traced: the span of that request, which the webhook's spans hang below."""
     stream_seq: int | None = None

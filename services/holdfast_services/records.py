@@ -40,6 +40,7 @@ def merge(
             "started_at": started,
             "token_id": base.token_id,
             "webhook_url": base.webhook_url,
+            "traceparent": base.traceparent,
             "body_sha256": base.body_sha256,
             "stream_seq": base.stream_seq,
         }

@@ -6,10 +6,12 @@
 | `send q.<endpoint>` | producer | gateway | handing it to the queue, to the acknowledgement |
 | `receive q.<endpoint>` | consumer | worker | acceptance, until this worker took it: the wait |
 | `attempt <endpoint>` | client | worker | from then until answered, kept and acknowledged |
+| `webhook <endpoint>` | client | gateway | one attempt to deliver its webhook |
 
-Each is the child of the one above, but for the attempt, which is a child of the sending as the wait is. The model
-container gets the attempt's context as `traceparent`; a caller's `tracestate` is passed on unchanged. No span has
-headers, bodies, queries or tokens.
+Each is the child of the one above, but for the attempt, which is a child of the sending as the wait is, and the
+webhook, a child of the request. The model container gets the attempt's context as `traceparent`, a webhook's receiver
+the webhook's; a caller's `tracestate` is passed on to the model unchanged. No span has headers, bodies, queries or
+tokens, nor more of a webhook's URL than host and port.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from holdfast_contract import names
 from holdfast_contract.messages import RequestMessage, RequestState
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, SpanKind, Tracer
 
-__all__ = ["AttemptTrace", "RequestTrace", "Tracing"]
+    from holdfast_services.broker import WebhookJob
+
+__all__ = ["AttemptTrace", "RequestTrace", "Tracing", "WebhookTrace"]
 
 _EXPORT_TIMEOUT_S: Final = 5.0
 """Also the longest that an unreachable collector delays the end of a process."""
@@ -137,6 +142,31 @@ class Tracing:
         )
         return AttemptTrace(span)
 
+    @contextmanager
+    def delivering(self, traceparent: str | None, job: WebhookJob) -> Iterator[WebhookTrace]:
+        """While a webhook is delivered. `traceparent`: its request's; None: that was not traced."""
+        to = urlsplit(job.url)  # its form was checked at admission
+        span = self.begin(
+            f"webhook {job.endpoint}",
+            self.kind.CLIENT,
+            self._extract({} if traceparent is None else {"traceparent": traceparent}),
+            {
+                "holdfast.endpoint": job.endpoint,
+                "holdfast.request.id": job.request_id,
+                "holdfast.attempt": job.attempt,
+                "http.request.method": "POST",
+                "server.address": to.hostname or "",
+                "server.port": to.port or (443 if to.scheme == "https" else 80),
+            },
+        )
+        try:
+            yield WebhookTrace(span)
+        except Exception as error:
+            _broken(span, type(error).__name__)
+            raise
+        finally:
+            span.end()
+
     def begin(
         self,
         name: str,
@@ -169,6 +199,11 @@ class RequestTrace:
     def trace_id(self) -> str:
         """As logs and trace viewers write it."""
         return f"{self._span.get_span_context().trace_id:032x}"
+
+    @property
+    def traceparent(self) -> str:
+        """What spans carry that come below it later."""
+        return _traceparent(self._span)
 
     @contextmanager
     def sending(self, message: RequestMessage) -> Iterator[RequestMessage]:
@@ -227,6 +262,29 @@ class AttemptTrace:
         if state is None or state in _BROKEN:
             _broken(span, "given back" if state is None else state.value.lower())
         span.end()
+
+
+class WebhookTrace:
+    """The span of one attempt to deliver a webhook."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    @property
+    def traceparent(self) -> str:
+        """What the receiver gets."""
+        return _traceparent(self._span)
+
+    def answered(self, status: int | None, error: str | None) -> None:
+        """How it went. `status`: the receiver's; None: it gave none, because of `error`."""
+        if status is not None:
+            self._span.set_attribute("http.response.status_code", status)
+            error = None if 200 <= status < 300 else str(status)
+        if error is not None:
+            self._span.set_attribute("error.type", error)
+            _broken(self._span, error)
 
 
 def _queue(endpoint: str) -> str:

@@ -147,6 +147,7 @@ async def assemble(
             submissions.poll_url,
             allowed_private=settings.webhook_networks,
             told=metrics.webhook,
+            tracing=tracing,
         ).run()
     )
     if watched is not None:

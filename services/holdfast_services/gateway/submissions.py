@@ -68,6 +68,7 @@ class Submissions:
             raise Refusal(problems.QUEUE_DOWN, str(error), retry_after_s=2, retry=not first) from error
 
     async def _first(self, admitted: Admitted, body: Body, webhook_url: str | None) -> bool:
+        trace = admitted.trace if webhook_url is not None else None
         return await self._records.create(
             RequestRecord(
                 id=admitted.id,
@@ -77,6 +78,7 @@ class Submissions:
                 token_id=admitted.token_id,
                 body_sha256=_fingerprint(admitted, body) if body.sha256 is not None else None,
                 webhook_url=webhook_url,
+                traceparent=trace.traceparent if trace is not None else None,
             )
         )
 

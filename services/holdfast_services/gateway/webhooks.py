@@ -8,6 +8,8 @@ import re
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 
@@ -23,6 +25,7 @@ from holdfast_services.gateway.core import webhook
 from holdfast_services.gateway.submissions import describe
 from holdfast_services.logs import Log
 from holdfast_services.records import Records
+from holdfast_services.tracing import Tracing
 
 __all__ = ["PublicResolver", "Webhooks", "literal_refused"]
 
@@ -38,6 +41,17 @@ Networks = Sequence[IPv4Network | IPv6Network]
 
 class _Refused(OSError):
     """The host resolves to an address that webhooks must not reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What came of one attempt."""
+
+    status: int | None
+    """The receiver's; None: it gave none."""
+    retry_after: str | None = None
+    error: str | None = None
+    """Why there was no status: `refused-address`, or the error's type."""
 
 
 class PublicResolver(AbstractResolver):
@@ -88,9 +102,11 @@ class Webhooks:
         *,
         allowed_private: Networks = (),
         told: Callable[[str, str], None] = lambda endpoint, outcome: None,
+        tracing: Tracing | None = None,
     ) -> None:
         """`told`: called with endpoint and outcome (delivered, retried, dropped) of every attempt."""
         self._told = told
+        self._tracing = tracing
         self._broker = broker
         self._records = records
         self._documents = documents
@@ -161,17 +177,37 @@ class Webhooks:
             "webhook-timestamp": str(now),
             "webhook-signature": webhook.sign(secret, record.id, now, body),
         }
-        status, retry_after = await self._post(session, job, body, headers)
-        if status is not None and 200 <= status < 300:
+        sent = await self._send(session, job, record.traceparent, body, headers)
+        if sent.status is not None and 200 <= sent.status < 300:
             _log.info("webhook delivered", request_id=record.id, endpoint=job.endpoint, attempt=job.attempt)
             return "delivered", None
-        delay_s = webhook.retry_delay_s(job.attempt, status, retry_after)
-        _log.info("webhook failed", request_id=record.id, status=status, attempt=job.attempt, retry_s=delay_s)
+        delay_s = webhook.retry_delay_s(job.attempt, sent.status, sent.retry_after)
+        _log.info(
+            "webhook failed", request_id=record.id, status=sent.status, attempt=job.attempt, retry_s=delay_s
+        )
         return "dropped" if delay_s is None else "retried", delay_s
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        job: WebhookJob,
+        traceparent: str | None,
+        body: bytes,
+        headers: dict[str, str],
+    ) -> _Sent:
+        """`_post`, seen by whoever traces: the receiver too, which may be of the same people."""
+        tracing = self._tracing
+        traced = tracing.delivering(traceparent, job) if tracing is not None else nullcontext()
+        with traced as trace:
+            if trace is None:
+                return await self._post(session, job, body, headers)
+            sent = await self._post(session, job, body, {**headers, "traceparent": trace.traceparent})
+            trace.answered(sent.status, sent.error)
+            return sent
 
     async def _post(
         self, session: aiohttp.ClientSession, job: WebhookJob, body: bytes, headers: dict[str, str]
-    ) -> tuple[int | None, str | None]:
+    ) -> _Sent:
         try:
             why = literal_refused(job.url, self._allowed)
             if why is not None:
@@ -179,13 +215,14 @@ class Webhooks:
             # A redirect could lead anywhere: it is a failure.
             async with session.post(job.url, data=body, headers=headers, allow_redirects=False) as answer:
                 await answer.content.read(_MAX_ANSWER_BYTES)
-                return answer.status, answer.headers.get("retry-after")
+                return _Sent(answer.status, answer.headers.get("retry-after"))
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             # An answer that is no HTTP carries the whole URL in its error, and people put keys into webhooks' URLs.
             cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
             why = str(cause) if isinstance(cause, OSError) else type(error).__name__
             _log.info("webhook not delivered", request_id=job.request_id, endpoint=job.endpoint, error=why)
-            return None, None
+            kind = "refused-address" if isinstance(cause, _Refused) else type(cause).__name__
+            return _Sent(None, error=kind)
 
     def _token_sha256(self, record: RequestRecord | None) -> str | None:
         document = self._documents().get(record.endpoint) if record is not None else None

@@ -235,6 +235,70 @@ async def test_what_goes_wrong_is_an_error_and_every_attempt_is_seen(
     assert refused["POST"].attributes["error.type"] == "unauthenticated"
 
 
+async def test_every_attempt_at_a_webhook_is_a_span_of_the_trace_of_the_request_it_tells_of(
+    plane: Plane, collector: Collector
+) -> None:
+    told: list[str | None] = []
+
+    async def hook(request: web.Request) -> web.Response:
+        told.append(request.headers.get("traceparent"))
+        return web.Response(status=500 if len(told) == 1 else 204)
+
+    app = web.Application()
+    app.router.add_post("/hook/{key}", hook)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    try:
+        gateway, _ = await started(plane, collector, **{names.ENV_WEBHOOK_NETWORKS: "127.0.0.1/32"})
+        for host, caller in (("127.0.0.1", {"traceparent": TRACEPARENT}), ("127.0.0.2", {})):
+            url = f"http://{host}:{port}/hook/path-secret?key=query-secret"
+            headers = {"prefer": "respond-async", "webhook-url": url, **caller}
+            async with plane.post(gateway.endpoint("demo"), headers=headers) as answer:
+                assert answer.status == 202
+
+        def webhooks(host: str) -> list[Seen]:
+            found = [one for one in collector.spans if one.span.name == "webhook demo"]
+            return [one for one in found if one.attributes["server.address"] == host]
+
+        await plane.until_true(lambda: webhooks("127.0.0.1")[1:] and webhooks("127.0.0.2"), "spans", 25)
+    finally:
+        await runner.cleanup()
+    failed, delivered = webhooks("127.0.0.1")
+    refused = webhooks("127.0.0.2")[0]
+    for one in (failed, delivered, refused):
+        (server,) = [span for span in collector.spans if span.span_id == one.parent_id]
+        assert server.span.name == "POST /e/{endpoint}"
+        assert (server.trace_id, server.attributes["holdfast.request.id"]) == (
+            one.trace_id,
+            one.attributes["holdfast.request.id"],
+        )
+        assert (one.service, one.span.kind) == ("holdfast-gateway", Span.SPAN_KIND_CLIENT)
+        assert one.attributes["holdfast.endpoint"] == "demo"
+        assert (one.attributes["http.request.method"], one.attributes["server.port"]) == ("POST", port)
+    assert (failed.trace_id, delivered.trace_id) == (PARENT[0], PARENT[0])
+    assert told == [f"00-{PARENT[0]}-{one.span_id}-01" for one in (failed, delivered)]
+    assert [one.attributes["holdfast.attempt"] for one in (failed, delivered, refused)] == [1, 2, 1]
+    assert [one.attributes.get("http.response.status_code") for one in (failed, delivered, refused)] == [
+        500,
+        204,
+        None,
+    ]
+    assert [one.attributes.get("error.type") for one in (failed, delivered, refused)] == [
+        "500",
+        None,
+        "refused-address",
+    ]
+    assert [one.span.status.code for one in (failed, delivered, refused)] == [
+        Status.STATUS_CODE_ERROR,
+        Status.STATUS_CODE_UNSET,
+        Status.STATUS_CODE_ERROR,
+    ]
+    for secret in (plane.token, "path-secret", "query-secret"):
+        assert secret.encode() not in collector.raw
+
+
 async def test_the_ratio_and_a_callers_own_decision_say_what_is_recorded(
     plane: Plane, collector: Collector
 ) -> None:
