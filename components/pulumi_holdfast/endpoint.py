@@ -129,6 +129,8 @@ class EndpointArgs(TypedDict):
     """surge by default: the new replica first; swap: the old one stops first."""
     sse_keepalive_s: NotRequired[int]
     """Seconds between keep-alive comments on event streams; 0, the default: none."""
+    max_result_mib: NotRequired[int]
+    """The largest answer that is kept for later, in MiB; 1024 by default."""
     egress: NotRequired[Egress]
     """Where replicas may connect to; nothing but the platform by default."""
     user: NotRequired[int]

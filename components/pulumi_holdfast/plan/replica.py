@@ -54,7 +54,7 @@ def secret_env(name: str, secret: str, key: str) -> Json:
 
 def pod_spec(spec: EndpointSpec) -> Json:
     """The pod of one replica, with holes where the platform and outputs belong."""
-    init = [*([_cache_owner(spec)] if spec.cache else []), _worker()]
+    init = [*([_cache_owner(spec)] if spec.cache else []), _worker(spec)]
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -75,7 +75,7 @@ def _tolerations(spec: EndpointSpec) -> list[Json]:
     return [{"key": names.GPU_RESOURCE, "operator": "Exists", "effect": "NoSchedule"}]
 
 
-def _worker() -> Json:
+def _worker(spec: EndpointSpec) -> Json:
     """The worker: a native sidecar, so it starts before the model and stops after it."""
     drain = {"httpGet": {"path": "/drain", "port": names.WORKER_PORT}}
     return {
@@ -90,6 +90,7 @@ def _worker() -> Json:
             {"name": names.ENV_BODIES_KEY, "value": f"{BROKER_DIR}/{BODIES_KEY_FILE}"},
             {"name": names.ENV_DOCUMENT, "value": f"{DOCUMENT_DIR}/{names.DOCUMENT_KEY}"},
             {"name": names.ENV_WORKER_STATE_DIR, "value": STATE_DIR},
+            {"name": names.ENV_MAX_RESULT_BYTES, "value": str(spec.max_result_mib * 1024 * 1024)},
             {"name": names.ENV_OTLP_ENDPOINT, "value": hole("otlp_endpoint")},
             field_env(names.ENV_POD_NAME, "metadata.name"),
             field_env(names.ENV_POD_IP, "status.podIP"),

@@ -178,6 +178,10 @@ class EndpointSpec(Spec):
     sse_keepalive_s: Whole = Field(default=0, ge=0, le=300)
     """Seconds between keep-alive comments on event streams. 0, the default: none; some clients
     choke on them."""
+    max_result_mib: Whole = Field(default=1024, ge=1, le=65536)
+    """The largest answer that is kept for later, in MiB: of submitted requests, and of callers whose gateway is
+    gone. A longer one ends its request as failed; streamed answers have no limit. 1024 by default, in a store that
+    all endpoints share; at most 65536, as an upload to S3 ends at 10,000 pieces of 8 MiB."""
     egress: Egress = Egress.NONE
     """Where replicas may connect to. Nothing but the platform by default: a model that answers
     needs no more."""

@@ -82,6 +82,18 @@ def test_the_same_declaration_gives_the_same_plan() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("args", "expected_bytes"),
+    [({}, 1_073_741_824), ({"max_result_mib": 1}, 1_048_576), ({"max_result_mib": 65536}, 68_719_476_736)],
+)
+def test_the_worker_is_told_the_largest_answer_to_keep_in_bytes(
+    args: dict[str, Any], expected_bytes: int
+) -> None:
+    (worker,) = _pod(**args)["initContainers"]
+    (told,) = [one["value"] for one in worker["env"] if one["name"] == names.ENV_MAX_RESULT_BYTES]
+    assert told == str(expected_bytes)
+
+
 def test_every_hole_of_a_plan_is_known() -> None:
     spec = _spec(
         registry_credentials={"secret": "a"},

@@ -72,6 +72,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"port": 8095},
         "port is 8095, taken by the worker beside the model: let the model listen on another port",
     ),
+    ({"max_result_mib": 0}, "max_result_mib is 0, below 1: use 1 or more"),
+    ({"max_result_mib": 65537}, "max_result_mib is 65537, above 65536: use 65536 or less"),
     ({"command": "python"}, 'command is "python", not a list: write [value, …]'),
     ({"args": [1]}, "args[0] is 1, not text: put it in quotes"),
     ({"hardware": "a10"}, 'hardware.preset is "a10", not a preset: did you mean a10g?'),
