@@ -57,6 +57,8 @@ class Plain(BaseModel):
     """Where machines may be; anywhere in the platform's region by default."""
     aws: dict[str, Any] | None = None
     """Network, cluster, GPU nodes and the way in, made by this stack; kind is `aws` then."""
+    observability: dict[str, Any] | None = None
+    """What is watched and how, as a SharedStack declares it: dashboard, monitors, alerts, labels, traces."""
     quickstart: tuple[Any, ...] = Field(default=())
     """Templates that are offered to everybody, always warm and rate limited: names, or mappings with more."""
 
@@ -80,6 +82,7 @@ class SharedSettings:
     domain: str | None
     namespace: str
     system_namespace: str
+    observability: dict[str, Any] | None
     quickstart: tuple[Any, ...]
     tokens: tuple[str, ...]
 
@@ -128,12 +131,13 @@ class Settings:
             domain=plain.domain,
             namespace=plain.namespace,
             system_namespace=plain.system_namespace,
+            observability=plain.observability,
             quickstart=plain.quickstart,
             tokens=plain.tokens,
         )
 
 
-_OBJECTS: Final = frozenset({"aws", "tokens", "queueServers", "quickstart", "zones"})
+_OBJECTS: Final = frozenset({"aws", "observability", "tokens", "queueServers", "quickstart", "zones"})
 
 
 def read(config: pulumi.Config, stack: str) -> Settings:

@@ -41,6 +41,9 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         args["bodies_bucket"] = settings.bodies_bucket
     if settings.template_registry is not None:
         args["template_registry"] = settings.template_registry
+    if settings.observability is not None:
+        # Its keys are those of ObservabilityArgs, which SharedStack checks.
+        args["observability"] = settings.observability  # type: ignore[typeddict-item]
     opts = pulumi.ResourceOptions()
     if ground is not None:
         args |= ground.args()

@@ -254,6 +254,38 @@ def test_one_setting_of_the_shared_stack_offers_quickstart_templates(stacks: Sta
     assert "Traceback" not in done.stdout
 
 
+def test_the_settings_of_the_shared_stack_say_what_is_watched(stacks: Stacks) -> None:
+    def say(field: str, value: str) -> None:
+        key = f"holdfast:observability.{field}"
+        stacks.shared.run("config", "set", "--plaintext", "--path", key, value)
+
+    unwatched = changes(stacks.shared)
+    # As the guide writes them.
+    say("monitors", "true")
+    say("alerts", "true")
+    say("labels.release", "prometheus")
+    say("otlp_endpoint", "http://otel-collector.monitoring:4318")
+    say("trace_ratio", "0.1")
+    output = stacks.shared.run("preview", "--json")
+    made = {
+        step["urn"].rpartition("::")[2]: step["newState"]
+        for step in json.loads(output[output.index("{") :])["steps"]
+    }
+    added = {name: made[name] for name in made.keys() - unwatched.keys()}
+    kinds = [state["inputs"]["kind"] for state in added.values()]
+    assert sorted(kinds) == ["PodMonitor", "PodMonitor", "PodMonitor", "PrometheusRule"]
+    for state in added.values():
+        assert state["inputs"]["metadata"]["labels"]["release"] == "prometheus"
+    (gateway,) = made["holdfast-gateway"]["inputs"]["spec"]["template"]["spec"]["containers"]
+    env = {one["name"]: one.get("value") for one in gateway["env"]}
+    assert env["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://otel-collector.monitoring:4318"
+    assert env["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    say("monitor", "true")
+    done = stacks.shared.attempt("preview")
+    assert "observability.monitor is True, an unknown field: did you mean monitors?" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
 def test_a_newer_version_of_a_template_is_an_update_of_its_clones(deployed: Stacks, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "templates" / "ocr", tmp_path / "ocr")
     declaration = tmp_path / "ocr" / "template.yaml"
