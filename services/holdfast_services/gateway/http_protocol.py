@@ -1,5 +1,8 @@
 """HTTP/1.1 by the server library, with bounds that it does not set itself: on the size and the time of a head, and on
 all that is no body. The parser below it collects a header or trailer until its line ends, however long that takes.
+
+An answer may come before its request has ended. To close then with bytes unread would reset the connection, and the
+reset overtakes the answer: the rest of the body is read and thrown away first, within bounds of its own.
 """
 
 from __future__ import annotations
@@ -23,10 +26,16 @@ _BODY_PAYS_FOR: Final = 16
 """Bytes of chunk framing that a byte of body stands for: chunks of one byte take six."""
 _HEAD_S: Final = 30.0
 """From the connection, or from the end of the previous answer, a head must be complete once it has begun."""
+_REST_S: Final = 30.0
+"""How long the rest of a body is read after its answer."""
+_REST_SILENT_S: Final = 5.0
+"""The connection closes when nothing of the rest came for this long, or twice as long at most."""
+_REST_BYTES: Final = 256 * 1024 * 1024
+"""Most of the rest of a body that is read after its answer."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose head is too large or too slow."""
+    """Closes connections whose head is too large or too slow, or whose body goes on for too long after its answer."""
 
     _head_bytes = 0
     _hosts = 0
@@ -35,23 +44,37 @@ class BoundedHttp(HttpToolsProtocol):
     _head_since: float | None = None
     """When the head began that is not complete; on the loop's clock."""
     _head_timer: asyncio.TimerHandle | None = None
+    _rest_timer: asyncio.TimerHandle | None = None
+    """Runs while the rest of a body is read after its answer."""
+    _rest_bytes = 0
+    _rest_until = 0.0
+    """On the loop's clock."""
+    _closes = False
+    """Whether the connection closes after that rest."""
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Together(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(Together(transport, self.loop, self._lingers))  # type: ignore[arg-type]
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
+        if self._rest_timer is not None:
+            self._rest_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._overhead_bytes += len(data)
+        self._rest_bytes += len(data)
         super().data_received(data)
         if self._overhead_bytes > _MAX_OVERHEAD_BYTES and not self.transport.is_closing():
             self.transport.close()
+        if self._rest_timer is not None and self._rest_bytes > _REST_BYTES:
+            self.transport.close()
 
     def on_message_begin(self) -> None:
+        # The rest of a body may have ended in the same piece.
+        self._unset_keepalive_if_required()
         self._head_bytes = self._hosts = 0
         self._head_complete = False
         if self._head_since is None:
@@ -76,7 +99,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_since = None
         self._overhead_bytes = 0
         self._head_complete = True
-        super().on_headers_complete()
+        if not self._closes:  # what comes after the last request of a connection must not be executed
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._overhead_bytes = max(0, self._overhead_bytes - _BODY_PAYS_FOR * len(body))
@@ -85,6 +109,43 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._overhead_bytes = 0
         super().on_message_complete()
+        if self._rest_timer is not None:
+            self._end_rest()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._answered_early() and not self.transport.is_closing():
+            self._rest_bytes, self._rest_until = 0, self.loop.time() + _REST_S
+            self._rest_timer = self.loop.call_later(_REST_SILENT_S, self._look_at_rest, 0)
+
+    def _answered_early(self) -> bool:
+        cycle = self.cycle
+        return cycle is not None and cycle.response_complete and cycle.more_body
+
+    def _lingers(self) -> bool:
+        """Whether the connection that is to be closed after an answer waits for the rest of the body."""
+        if self._rest_timer is not None or not self._answered_early():
+            return False
+        self._closes = True
+        return True
+
+    def _look_at_rest(self, seen_bytes: int) -> None:
+        if self._rest_bytes == seen_bytes or self.loop.time() >= self._rest_until:
+            self.transport.close()
+        else:
+            self._rest_timer = self.loop.call_later(_REST_SILENT_S, self._look_at_rest, self._rest_bytes)
+
+    def _end_rest(self) -> None:
+        assert self._rest_timer is not None
+        self._rest_timer.cancel()
+        self._rest_timer = None
+        self.cycle.more_body = False
+        if self._closes:
+            self.transport.close()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

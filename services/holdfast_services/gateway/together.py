@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ["Together"]
@@ -17,9 +18,16 @@ class Together:
     gateway's processor time).
     """
 
-    __slots__ = ("_head", "_loop", "_transport", "is_closing", "pause_reading", "resume_reading")
+    __slots__ = ("_head", "_lingers", "_loop", "_transport", "is_closing", "pause_reading", "resume_reading")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        lingers: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`lingers`: asked at every `close`; True: whoever says so closes later."""
+        self._lingers = lingers
         self._transport = transport
         self._loop = loop
         self._head: bytes | None = None
@@ -41,7 +49,8 @@ class Together:
     def close(self) -> None:
         """As a transport's: what was written goes out before."""
         self._release()
-        self._transport.close()
+        if not self._lingers():
+            self._transport.close()
 
     def _release(self) -> None:
         if self._head is not None:
