@@ -2,8 +2,8 @@
 
     python tests/run.py [level ...]     levels: check unit services engine cluster; none: all of them
 
-Every level runs even when an earlier one failed, so that one run shows all that is wrong. The services' level waits
-most of its time, and the engine's computes: the two run beside each other.
+Every level runs even when an earlier one failed, so that one run shows all that is wrong. Two rows of parts of levels
+run beside each other, for each waits half of its time; the proofs, which print times, come last and alone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,32 @@ from typing import TextIO
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 LEVELS = ("check", "unit", "services", "engine", "cluster")
-LANES = (("services",), ("check", "unit", "engine"))
-"""Levels that run beside each other, in two rows; the cluster's, which is on none, has the machine to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A level, or some of its files."""
+
+    level: str
+    only: str = "test_*.py"
+    """Files of this pattern."""
+    without: str | None = None
+    """And not of this one."""
+
+    def files(self) -> list[str]:
+        """Its files of tests, in order."""
+        found = sorted((ROOT / "tests" / self.level).rglob(self.only))
+        return [str(one.relative_to(ROOT)) for one in found if not (self.without and one.match(self.without))]
+
+
+PROOFS, AWS = "test_proof*.py", "test_aws_*.py"
+LANES = (
+    (Part("check"), Part("unit"), Part("cluster"), Part("engine", only=AWS)),
+    (Part("services", without=PROOFS), Part("engine", without=AWS)),
+)
+"""Two rows that take about the same time."""
+ALONE = (Part("services", only=PROOFS),)
+"""After both."""
 TYPED = (
     "contract",
     "components",
@@ -72,11 +96,11 @@ def _run_checks(out: TextIO) -> Outcome:
     return Outcome("check", len(checks) - failed, failed, 0, time.monotonic() - started)
 
 
-def _run_pytest(level: str, out: TextIO) -> Outcome:
+def _run_pytest(part: Part, out: TextIO) -> Outcome:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"tests/{level}", f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", *part.files(), f"--junitxml={report}"]
         code = subprocess.run([*command, "--durations=5"], cwd=ROOT, stdout=out, stderr=out).returncode
         counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
         if report.exists():
@@ -88,7 +112,7 @@ def _run_pytest(level: str, out: TextIO) -> Outcome:
     if code != 0 and failed == 0:
         failed = 1
     passed = max(0, counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"])
-    return Outcome(level, passed, failed, counts["skipped"], time.monotonic() - started)
+    return Outcome(part.level, passed, failed, counts["skipped"], time.monotonic() - started)
 
 
 TOOLS = {"services": ("nats", "registry"), "engine": ("nats", "pulumi"), "cluster": ()}
@@ -99,7 +123,7 @@ def _sandbox(*words: str) -> int:
     return subprocess.run([sys.executable, "-m", "holdfast_sandbox", *words], cwd=ROOT).returncode
 
 
-def _run_on_sandbox(out: TextIO) -> Outcome:
+def _run_on_sandbox(part: Part, out: TextIO) -> Outcome:
     from holdfast_sandbox import lifecycle
     from holdfast_sandbox.paths import default_paths
 
@@ -109,33 +133,48 @@ def _run_on_sandbox(out: TextIO) -> Outcome:
     try:
         if _sandbox("up") != 0:
             return Outcome("cluster", 0, 1, 0, time.monotonic() - started)
-        print(f"  the sandbox is up after {time.monotonic() - started:.0f} s", flush=True)
-        return _run_pytest("cluster", out)
+        print(f"  the sandbox is up after {time.monotonic() - started:.0f} s", file=out, flush=True)
+        return _run_pytest(part, out)
     finally:
         # A sandbox that somebody uses is left as it was found.
         if not was_up:
             _sandbox("down", *([] if found else ["--purge"]))
 
 
-def _run(level: str, out: TextIO) -> Outcome:
-    print(f"\n=== {level}", file=out, flush=True)
-    if level == "check":
+def _run(part: Part, out: TextIO) -> Outcome:
+    print(f"\n=== {part.level}", file=out, flush=True)
+    if part.level == "check":
         return _run_checks(out)
-    return _run_on_sandbox(out) if level == "cluster" else _run_pytest(level, out)
+    return _run_on_sandbox(part, out) if part.level == "cluster" else _run_pytest(part, out)
 
 
 def _run_lanes(chosen: list[str]) -> list[Outcome]:
-    """The chosen levels, those of one lane one after the other. What the second lane says follows the first's."""
-    lanes = [[level for level in lane if level in chosen] for lane in LANES]
+    """The chosen levels' parts, a lane's one after the other. What the second lane says follows the first's."""
+    lanes = [[part for part in lane if part.level in chosen] for lane in LANES]
     with tempfile.TemporaryFile("w+") as said, ThreadPoolExecutor(1) as beside:
         if lanes[0] and lanes[1]:
-            print(f"  beside {lanes[0][0]}: {', '.join(lanes[1])}, told after it", flush=True)
+            print(f"  beside it, told after it: {', '.join(part.level for part in lanes[1])}", flush=True)
         out = said if lanes[0] else sys.stdout
-        second = beside.submit(lambda: [_run(level, out) for level in lanes[1]])
-        outcomes = [_run(level, sys.stdout) for level in lanes[0]] + second.result()
+        second = beside.submit(lambda: [_run(part, out) for part in lanes[1]])
+        outcomes = [_run(part, sys.stdout) for part in lanes[0]] + second.result()
         said.seek(0)
         print(said.read(), flush=True)
-    return outcomes
+    return outcomes + [_run(part, sys.stdout) for part in ALONE if part.level in chosen]
+
+
+def _by_level(outcomes: list[Outcome]) -> list[Outcome]:
+    """One outcome for each level: its parts' added up."""
+    return [
+        Outcome(
+            level,
+            sum(one.passed for one in parts),
+            sum(one.failed for one in parts),
+            sum(one.skipped for one in parts),
+            sum(one.seconds for one in parts),
+        )
+        for level in LEVELS
+        if (parts := [one for one in outcomes if one.level == level])
+    ]
 
 
 def main(arguments: list[str]) -> int:
@@ -153,8 +192,7 @@ def main(arguments: list[str]) -> int:
         outcomes = [Outcome(level, 0, 1, 0, 0.0) for level in needed]
         chosen = [level for level in chosen if level not in needed]
     outcomes += _run_lanes(chosen)
-    outcomes += [_run(level, sys.stdout) for level in chosen if level == "cluster"]
-    outcomes.sort(key=lambda outcome: LEVELS.index(outcome.level))
+    outcomes = _by_level(outcomes)
     print(f"\n{'level':<10}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for outcome in outcomes:
         print(

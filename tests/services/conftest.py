@@ -15,11 +15,6 @@ from holdfast_sandbox.paths import default_paths
 from holdfast_sandbox.progress import Progress
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Proofs come last, when the levels that run beside have ended: they print times."""
-    items.sort(key=lambda item: item.path.name.startswith("test_proof"))
-
-
 @pytest.fixture(scope="session")
 def nats_server() -> Path:
     """The broker's binary; built where it is missing."""
