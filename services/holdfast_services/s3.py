@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
@@ -37,6 +37,8 @@ _TRIES: Final = 4
 _FIRST_WAIT_S: Final = 0.2
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=5, sock_read=30)
 _UPLOAD_ID: Final = re.compile(r"<UploadId>([^<]+)</UploadId>")
+_PUT_TOGETHER: Final = b"<CompleteMultipartUploadResult"
+_SPAN: Final = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _SAFE: Final = "-_.~/"
 
 
@@ -103,20 +105,27 @@ class S3Bodies:
         return int(answer.headers["content-length"])
 
     async def read(self, name: str) -> AsyncIterator[bytes]:
-        """See `BodyStore`. Where the connection breaks, a new one goes on at the same byte."""
+        """See `BodyStore`. Where the connection breaks, a new one goes on at the same byte; of a server that knows
+        no ranges, and sends the body anew, what was passed on already is left out."""
         done, size, tries = 0, None, 0
         while size is None or done < size:
             try:
                 async with self._open("GET", name, {"range": f"bytes={done}-"} if done else {}) as answer:
                     if answer.status == 404:
                         raise _missing(name)
-                    if answer.status not in (200, 206):
-                        raise aiohttp.ClientPayloadError(f"status {answer.status}")
-                    size = done + (answer.content_length or 0)
+                    at, whole = _span(answer, done)
+                    if size not in (None, whole):
+                        raise aiohttp.ClientPayloadError(f"a body of {whole} bytes, before it had {size}")
+                    size = whole
                     async for piece in answer.content.iter_chunked(_PIECE_BYTES):
-                        done += len(piece)
-                        tries = 0
-                        yield piece
+                        new = piece[max(0, done - at) :]
+                        at += len(piece)
+                        if new:
+                            done += len(new)
+                            tries = 0
+                            yield new
+                    if done < size:
+                        raise aiohttp.ClientPayloadError(f"ended at byte {done} of {size}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 tries += 1
                 await self._again(f"GET {name}", repr(error), tries)
@@ -126,18 +135,30 @@ class S3Bodies:
         await self.ask("DELETE", name)
 
     async def ask(
-        self, method: str, name: str, query: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: str,
+        name: str,
+        query: Mapping[str, str] | None = None,
+        body: bytes = b"",
+        settles: Callable[[_Answer], bool] | None = None,
     ) -> _Answer:
-        """One request whose answer is small. That there is no such body is an answer; no such bucket is not."""
+        """One request whose answer is small. That there is no such body is an answer; no such bucket is not.
+
+        `settles`: whether an answer is one (None: as its status says); what is none, and might be at the next try,
+        is asked for again.
+        """
+        settled = settles or (
+            lambda read: read.status < 300 or (read.status == 404 and method in ("HEAD", "DELETE"))
+        )
         tries = 0
         while True:
             try:
                 async with self._open(method, name, {}, query, body) as answer:
                     read = _Answer(answer.status, answer.headers, await answer.read())
-                if read.status < 300 or (read.status == 404 and method in ("HEAD", "DELETE")):
+                if settled(read):
                     return read
                 why = f"status {read.status} {read.body[:200]!r}"
-                if read.status < 500 and read.status not in (408, 429):
+                if 300 <= read.status < 500 and read.status not in (408, 429):
                     raise BrokerDown(f"bucket {self._bucket.name}: {method} {name}: {why}")
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 why = repr(error)
@@ -206,8 +227,10 @@ class _Writer:
         self._buffer = bytearray()
         self._upload: str | None = None
         self._parts: list[str] = []
+        self._size = 0
 
     async def write(self, data: bytes) -> None:
+        self._size += len(data)
         self._buffer += data
         while len(self._buffer) >= _PART_BYTES:
             part = bytes(self._buffer[:_PART_BYTES])
@@ -227,8 +250,8 @@ class _Writer:
             for number, tag in enumerate(self._parts, 1)
         )
         whole = f"<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>".encode()
-        answer = await self._bodies.ask("POST", self.name, {"uploadId": self._upload}, whole)
-        if answer.status != 200 or b"<Error>" in answer.body:  # S3 tells failures of this one with status 200
+        answer = await self._bodies.ask("POST", self.name, {"uploadId": self._upload}, whole, _upload_ended)
+        if answer.status == 404 and not await self._is_there():
             raise BrokerDown(f"body {self.name} was not put together: {answer.body[:200]!r}")
         self._upload = None
 
@@ -237,6 +260,14 @@ class _Writer:
         if self._upload is not None:
             await self._bodies.ask("DELETE", self.name, {"uploadId": self._upload})
             self._upload = None
+
+    async def _is_there(self) -> bool:
+        """Whether all of it is stored. Names are new: what is there is of this upload, whose end was asked for twice
+        since the first answer was lost. (By its size: with a key of KMS, no ETag can be foretold.)"""
+        try:
+            return await self._bodies.size(self.name) == self._size
+        except BodyMissing:
+            return False
 
     async def _store(self, part: bytes) -> None:
         if self._upload is None:
@@ -262,6 +293,27 @@ def _signed(
     request = AWSRequest(method, url, headers={**headers, "x-amz-content-sha256": digest}, data=body)
     S3SigV4Auth(credentials, "s3", region).add_auth(request)
     return dict(request.headers.items())
+
+
+def _span(answer: aiohttp.ClientResponse, start: int) -> tuple[int, int]:
+    """At which byte of the body the answer begins, and how many the body has. Raises ClientPayloadError for another
+    part than the one from `start` on."""
+    if answer.status == 200:
+        if answer.content_length is None:
+            raise aiohttp.ClientPayloadError("a body without a length")
+        return 0, answer.content_length
+    if answer.status != 206:
+        raise aiohttp.ClientPayloadError(f"status {answer.status}")
+    told = answer.headers.get("content-range")
+    found = _SPAN.fullmatch(told or "")
+    if found is None or int(found[1]) != start:
+        raise aiohttp.ClientPayloadError(f"asked for bytes from {start} on, told {told!r}")
+    return start, int(found[2])
+
+
+def _upload_ended(answer: _Answer) -> bool:
+    """S3 tells failures of an upload's end with status 200, once it has begun to answer."""
+    return answer.status == 404 or (answer.status == 200 and _PUT_TOGETHER in answer.body)
 
 
 def _missing(name: str) -> BodyMissing:
