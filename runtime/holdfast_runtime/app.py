@@ -77,7 +77,11 @@ class Runtime:
                 starting.cancel()
             else:
                 await self.calls.drained()
-                await self.calls.once(self.service.teardown)
+                hung = self.calls.hung()
+                if hung is None:
+                    await self.calls.once(self.service.teardown)
+                else:
+                    log.warning("stopped without teardown(): %s", hung)
             self.calls.close()
 
     async def _start(self) -> None:

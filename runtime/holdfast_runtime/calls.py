@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +17,8 @@ from typing import Any, Final
 from holdfast_runtime.service import bind_signal
 
 _END: Final = object()
+_LOOK_S: Final = 0.5
+"""How often is looked, while the service stops, whether what still runs hangs."""
 
 
 @dataclass(eq=False)
@@ -64,10 +66,9 @@ class Calls:
 
     def hung(self) -> str | None:
         """What hangs, in words; None: nothing. Asked by the health check: nothing runs in the background."""
-        now = self._clock()
         for call in self._running:
-            silent_s = now - call.progress_at
-            if silent_s > self._hung_after_s:
+            if self._hangs(call):
+                silent_s = self._clock() - call.progress_at
                 gone = ", and its caller has gone" if call.signal.is_set() else ""
                 name = f"request {call.request_id}" if call.request_id else "a request"
                 return (
@@ -75,6 +76,9 @@ class Calls:
                     f"{self._hung_after_s:g}{gone}"
                 )
         return None
+
+    def _hangs(self, call: Call) -> bool:
+        return self._clock() - call.progress_at > self._hung_after_s
 
     async def once(self, work: Callable[[], Any]) -> Any:
         """Run `setup` or `teardown`: in the service's thread, or on the loop where it is async."""
@@ -202,8 +206,10 @@ class Calls:
             self._idle.set()
 
     async def drained(self) -> None:
-        """Wait until no call holds a slot."""
-        await self._idle.wait()
+        """Wait until no call holds a slot, or those that do hang: they would keep a replica's GPU for nobody."""
+        while not all(self._hangs(call) for call in self._running):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), _LOOK_S)
 
     def close(self) -> None:
         """Start no thread any more; what runs in one is not waited for."""

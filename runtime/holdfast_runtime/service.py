@@ -28,7 +28,7 @@ class Service:
         """Load the model. May be `async`. What it raises ends the process, with the reason in the log."""
 
     def teardown(self) -> Any:
-        """Called once when the process stops, after the last call has ended. May be `async`."""
+        """Called once when the process stops, after the last call has ended; not where one hangs. May be `async`."""
 
 
 RESERVED: Final = frozenset({"setup", "teardown", "healthcheck", "openapi"})

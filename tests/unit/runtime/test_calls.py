@@ -211,7 +211,7 @@ async def test_the_health_check_is_503_while_a_call_makes_no_progress() -> None:
         await asked
     assert "and its caller has gone" in str(calls.hung())
     opened.set()
-    await calls.drained()
+    await until(lambda: calls.running == 0)
     assert calls.hung() is None
     calls.close()
 
@@ -241,6 +241,21 @@ async def test_a_hung_service_begins_nothing_new(serve: Any) -> None:
     assert (await served.get("/healthcheck")).status == 503
     served.runtime.service.opened.set()
     assert (await asked).status == 200
+
+
+async def test_stopping_does_not_wait_for_a_call_that_hangs_and_whose_caller_has_gone(serve: Any) -> None:
+    class Quick(Gate):
+        hung_after_s = 0.01
+
+    served = Served(Runtime(Quick))
+    async with served.running():
+        await served.until_ready()
+        service: Any = served.runtime.service
+        asked = asyncio.create_task(served.ask(name="last"))
+        await until(lambda: served.runtime.calls.hung())
+        asked.cancel()
+    assert "teardown" not in service.seen
+    service.opened.set()
 
 
 async def test_stopping_waits_for_what_runs_and_then_tears_down(serve: Any) -> None:
