@@ -37,6 +37,8 @@ SCALER_HTTP_PORT: Final = 8091
 """/metrics, /healthz, /readyz."""
 WORKER_PORT: Final = 8095
 """Beside each model: /metrics, /healthz, /readyz, /drain."""
+DRAIN_UNTIL_RESTART: Final = "until=model-restart"
+"""The query of a drain that ends when another model answers in the container that is stopped."""
 NATS_PORT: Final = 4222
 
 # --- Headers ----------------------------------------------------------------------------------------------
@@ -184,6 +186,9 @@ ENV_TRACE_RATIO: Final = "OTEL_TRACES_SAMPLER_ARG"
 """Gateway: share of the traces that begin here which are recorded, 0 to 1 (default). A caller's own decision wins."""
 ENV_MAX_BODY_BYTES: Final = "HOLDFAST_MAX_BODY_BYTES"
 """Gateway: the largest request body; default 256 MiB."""
+ENV_MAX_CONNECTIONS: Final = "HOLDFAST_MAX_CONNECTIONS"
+"""Gateway: how many callers' connections may be at work; default three fifths of the files that it may open, which is
+also the most."""
 ENV_MAX_RESULT_BYTES: Final = "HOLDFAST_MAX_RESULT_BYTES"
 """Worker: the largest answer that is kept for later, in the broker's store, which all endpoints share; default 1 GiB.
 Streamed answers have no limit."""

@@ -20,6 +20,10 @@ BODIES_KEY_FILE: Final = "bodies.key"
 BROKER_MOUNT: Final = {"name": "broker", "mountPath": BROKER_DIR, "readOnly": True}
 """Where the services find the credentials file of their part; no model container has it."""
 
+STUCK_GRACE_S: Final = 10
+"""How long a container may take to stop once its health check failed for good. Not the replica's whole grace, which
+is for work: one that hangs would keep its GPU, and its callers, for as long."""
+
 _LOCKED_DOWN: Final = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},
@@ -40,6 +44,11 @@ def services_security() -> Json:
 def http_probe(path: str, port: int, **timing: int) -> Json:
     """A probe by GET; `timing` as Kubernetes names it."""
     return {"httpGet": {"path": path, "port": port}, **timing}
+
+
+def stuck_probe(path: str, port: int, **timing: int) -> Json:
+    """A probe whose failure restarts the container."""
+    return http_probe(path, port, **timing, terminationGracePeriodSeconds=STUCK_GRACE_S)
 
 
 def field_env(name: str, path: str) -> Json:
@@ -99,7 +108,7 @@ def _worker(spec: EndpointSpec) -> Json:
         "resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}},
         # Ready only when the model is and its contract passed, so the pod's readiness is the endpoint's.
         "readinessProbe": http_probe("/readyz", names.WORKER_PORT, periodSeconds=1, failureThreshold=3),
-        "livenessProbe": http_probe("/healthz", names.WORKER_PORT, periodSeconds=10, failureThreshold=3),
+        "livenessProbe": stuck_probe("/healthz", names.WORKER_PORT, periodSeconds=10, failureThreshold=3),
         "lifecycle": {"preStop": drain},
         "securityContext": services_security(),
         "volumeMounts": [
@@ -112,7 +121,8 @@ def _worker(spec: EndpointSpec) -> Json:
 
 
 def _model(spec: EndpointSpec) -> Json:
-    """The model container. Its preStop waits for the worker's drain, whatever its image holds."""
+    """The model container. Its preStop waits for the worker's drain, whatever its image holds; the kubelet runs it also
+    before it restarts this container alone, after which the worker goes on."""
     container: Json = {
         "name": names.MODEL_CONTAINER,
         "image": hole("image"),
@@ -120,7 +130,7 @@ def _model(spec: EndpointSpec) -> Json:
         "ports": [{"name": "http", "containerPort": spec.port}],
         "resources": _resources(spec),
         # Every second, so that a fast model is not kept waiting; the budget in all.
-        "startupProbe": http_probe(
+        "startupProbe": stuck_probe(
             spec.health_check_path,
             spec.port,
             periodSeconds=1,
@@ -130,10 +140,12 @@ def _model(spec: EndpointSpec) -> Json:
         "readinessProbe": http_probe(
             spec.health_check_path, spec.port, periodSeconds=5, timeoutSeconds=5, failureThreshold=3
         ),
-        "livenessProbe": http_probe(
+        "livenessProbe": stuck_probe(
             spec.health_check_path, spec.port, periodSeconds=10, timeoutSeconds=10, failureThreshold=3
         ),
-        "lifecycle": {"preStop": {"httpGet": {"path": "/drain", "port": names.WORKER_PORT}}},
+        "lifecycle": {
+            "preStop": {"httpGet": {"path": f"/drain?{names.DRAIN_UNTIL_RESTART}", "port": names.WORKER_PORT}}
+        },
         "securityContext": {
             **_LOCKED_DOWN,
             "runAsUser": spec.user,

@@ -78,6 +78,8 @@ class Attempt:
         self._recording: asyncio.Task[None] | None = None
         self.ended: RequestState | None = None
         """How it ended; None: it was given back."""
+        self.timed_out = False
+        """Whether the model had no answer in time: perhaps it hangs."""
 
     @property
     def status(self) -> int | None:
@@ -113,6 +115,7 @@ class Attempt:
             if self._refused is not None:
                 await self._unwanted(self._refused)
             else:
+                self.timed_out = True
                 await self._end(timed_out(decision, now=time.time(), max_request_s=self._means.max_request_s))
         except BadAnswer as error:
             await self._end(_failed(str(error)))

@@ -11,6 +11,7 @@ from typing import Final, cast
 
 import httptools
 
+from holdfast_contract import names
 from holdfast_services.exposition import CONTENT_TYPE
 from holdfast_services.logs import Log
 from holdfast_services.worker.service import WorkerService
@@ -29,12 +30,15 @@ Page = tuple[int, str, bytes]
 
 
 class Pages:
-    """`/healthz`, `/readyz` (200 while it pulls), `/drain` (returns when every slot is empty), `/metrics`."""
+    """`/healthz`, `/readyz` (200 while it pulls), `/drain` (returns when every slot is empty), `/metrics`.
+
+    A drain is for good, but with the query `until=model-restart`: the container beside may be restarted alone.
+    """
 
     def __init__(self, service: WorkerService) -> None:
         self._service = service
 
-    async def answer(self, method: str, path: str) -> Page:
+    async def answer(self, method: str, path: str, query: str = "") -> Page:
         """One page."""
         if method not in ("GET", "HEAD"):
             return _status(405, f"{method} is not answered here: use GET")
@@ -46,7 +50,7 @@ class Pages:
                     return _status(200, "ok")
                 return _status(503, self._service.problem or "draining")
             case "/drain":
-                await self._service.drain()
+                await (self._service.pause() if query == names.DRAIN_UNTIL_RESTART else self._service.drain())
                 return _status(200, "drained")
             case "/metrics":
                 return 200, CONTENT_TYPE, self._service.metrics.text()
@@ -110,13 +114,13 @@ class _Connection(asyncio.Protocol):
         if self._idle is not None:
             self._idle.cancel()
         method = self._parser.get_method().decode("latin-1")
-        path = self._url.partition(b"?")[0].decode("latin-1")
+        path, _, query = self._url.decode("latin-1").partition("?")
         keep = self._parser.should_keep_alive()
-        self._answering = asyncio.get_running_loop().create_task(self._answer(method, path, keep))
+        self._answering = asyncio.get_running_loop().create_task(self._answer(method, path, query, keep))
 
-    async def _answer(self, method: str, path: str, keep: bool) -> None:
+    async def _answer(self, method: str, path: str, query: str, keep: bool) -> None:
         try:
-            status, kind, body = await self._pages.answer(method, path)
+            status, kind, body = await self._pages.answer(method, path, query)
         except Exception as error:  # of ours; whoever asked sees the connection end
             _log.error("page failed", trace=error, path=path)
             self._close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -34,6 +35,8 @@ _MAX_POLL_S: Final = 0.25
 _ABSENT_POLL_S: Final = 0.05
 """While nothing listens at its port nobody is bothered by being asked more often."""
 _WATCH_S: Final = 5.0
+_PARTING_S: Final = 15.0
+"""A model that was told to stop and still answers after so long is taken for its successor. Most are seen away."""
 _FAILURES: Final = 3
 _FINISHING: Final = 3
 """Requests at hand per slot, at most: one in the model, the others being handed on and acknowledged."""
@@ -101,6 +104,8 @@ class WorkerService:
         self.contract_broken = asyncio.Event()
         """Set when an example was not answered as declared: this replica never takes a request."""
         self._draining = False
+        self._parting: float | None = None
+        """Until when a model that answers is the one that was told to stop, by the loop's clock; None: it was not."""
         self._idle = asyncio.Event()
         self._idle.set()
         self.problem: str | None = "the model's health check has not answered 200 yet"
@@ -149,6 +154,20 @@ class WorkerService:
             await asyncio.gather(*(puller.stop() for puller in self._pullers))
         await self._idle.wait()
         self._mark_idle()  # at once: whoever was told that it is drained looks at the mark next
+
+    async def pause(self) -> None:
+        """The model is about to be stopped: pull nothing until another one is well; returns when every slot is empty.
+
+        A kubelet asks this before it restarts a container; where the whole replica goes, it asks for a drain as well.
+        """
+        _log.info("model stops", busy=len(self._jobs))
+        self.problem = "the model is being restarted"
+        self._parting = math.inf
+        self._lose_ready()
+        await self._idle.wait()
+        self._mark_idle()
+        if self._parting is not None:
+            self._parting = asyncio.get_running_loop().time() + _PARTING_S
 
     async def give_back_all(self) -> None:
         """No more time: what is not finished goes back to the queue for another replica."""
@@ -225,7 +244,7 @@ class WorkerService:
         seconds = time.time() - claimed_at
         wait_s = max(0.0, claimed_at - attempt.message.accepted_at)
         self.metrics.ended(attempt.ended, wait_s=wait_s, seconds=seconds)
-        if attempt.ended is None:
+        if attempt.ended is None or attempt.timed_out:
             # What broke this attempt may have broken the model: no more work before it says it is well.
             self._lose_ready()
         _log.info(
@@ -282,10 +301,12 @@ class WorkerService:
         failures, poll_s = 0, _FIRST_POLL_S
         while not self._draining:
             if self._ready.is_set() and self._jobs:
-                await asyncio.sleep(_WATCH_S)
+                await self._until_unready(_WATCH_S)
                 continue
             health = await self._means.model.health()
-            if health is Health.WELL:
+            if health is Health.ABSENT or self._parted:
+                self._parting = None
+            if health is Health.WELL and self._parting is None:
                 failures, poll_s = 0, _FIRST_POLL_S
                 if not self._ready.is_set():
                     if not self._fulfilled and not await self._fulfil():
@@ -306,6 +327,11 @@ class WorkerService:
                 continue
             await asyncio.sleep(poll_s)
             poll_s = min(_ABSENT_POLL_S if health is Health.ABSENT else _MAX_POLL_S, poll_s * 1.5)
+
+    @property
+    def _parted(self) -> bool:
+        """Whether a model that was told to stop has had the time to."""
+        return self._parting is not None and asyncio.get_running_loop().time() >= self._parting
 
     async def _fulfil(self) -> bool:
         """Whether the model answers the declared examples; asked once."""

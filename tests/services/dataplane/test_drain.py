@@ -68,6 +68,55 @@ async def test_a_worker_that_is_terminated_finishes_and_pulls_nothing_more(
     figures(f"finished {len(replica.begun())} and left the other to the next replica, attempt 1")
 
 
+async def test_a_worker_whose_model_is_restarted_beside_it_finishes_waits_and_goes_on_with_the_next_model(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    replica = await plane.replica(STANDIN_DELAY_MS="1500")
+    first = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
+    await replica.until_begun(1)
+    async with plane.http.get(f"{replica.worker_url}/drain?until=model-restart") as drained:
+        assert drained.status == 200
+    assert (await first)[0] == 200
+
+    second = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
+    await plane.until_depth(1, 0)
+    await asyncio.sleep(1.0)
+    assert await plane.status(f"{replica.model_url}/healthcheck", 200), "it is well, and about to be stopped"
+    assert await plane.status(f"{replica.worker_url}/readyz", 503)
+    assert len(replica.begun()) == 1
+
+    replica.model.kill()
+    restarted = time.monotonic()
+    replica.model.start()
+    status, headers, _ = await second
+    figures(f"answered {time.monotonic() - restarted:.1f} s after the restart, 1.5 s of it in the model")
+    assert (status, headers["x-replica"]) == (200, replica.name)
+
+
+async def test_a_model_without_an_answer_in_time_gets_no_further_request_before_its_health_check_passes(
+    plane: Plane,
+) -> None:
+    plane.document()
+    gateway = await plane.gateway()
+    replica = await plane.replica()
+    slow = {"x-delay-ms": "20000", "x-deadline": "1"}
+    hung = asyncio.create_task(ask(plane, gateway.endpoint("demo"), headers=slow))
+    await replica.until_begun(1)
+    assert (await ask(plane, f"{replica.model_url}/__health?state=fail"))[0] == 200
+    assert (await hung)[0] == 504
+
+    following = asyncio.create_task(ask(plane, gateway.endpoint("demo")))
+    await plane.until_depth(1, 0)
+    await asyncio.sleep(1.0)
+    assert len(replica.begun()) == 1
+
+    assert (await ask(plane, f"{replica.model_url}/__health?state=ok"))[0] == 200
+    status, headers, _ = await following
+    assert (status, headers["x-attempt"]) == (200, "1")
+
+
 async def test_a_worker_without_time_gives_its_request_to_another(
     plane: Plane, figures: Callable[[str], None]
 ) -> None:

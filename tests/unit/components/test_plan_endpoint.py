@@ -138,10 +138,21 @@ def test_a_paused_endpoint_has_no_replicas_and_the_autoscaler_is_held() -> None:
 
 def test_the_worker_is_a_native_sidecar_and_both_containers_drain_through_it() -> None:
     pod = _pod()
-    worker = pod["initContainers"][-1]
-    drain = {"preStop": {"httpGet": {"path": "/drain", "port": names.WORKER_PORT}}}
+    worker, model = pod["initContainers"][-1], pod["containers"][0]
     assert (worker["name"], worker["restartPolicy"]) == ("worker", "Always")
-    assert worker["lifecycle"] == pod["containers"][0]["lifecycle"] == drain
+    drain = {"path": "/drain", "port": names.WORKER_PORT}
+    assert worker["lifecycle"] == {"preStop": {"httpGet": drain}}
+    # The kubelet also stops a model in order to restart it: the worker must then not have drained for good.
+    until = {**drain, "path": "/drain?until=model-restart"}
+    assert model["lifecycle"] == {"preStop": {"httpGet": until}}
+
+
+def test_a_container_that_is_restarted_gets_seconds_to_stop_and_not_the_time_of_the_longest_request() -> None:
+    pod = _pod(scaling={"max_request_s": 1200})
+    worker, model = pod["initContainers"][-1], pod["containers"][0]
+    for probe in (worker["livenessProbe"], model["livenessProbe"], model["startupProbe"]):
+        assert probe["terminationGracePeriodSeconds"] == 10
+    assert "terminationGracePeriodSeconds" not in model["readinessProbe"], "Kubernetes refuses it there"
 
 
 def test_a_stopping_replica_gets_its_longest_request_and_half_a_minute() -> None:

@@ -196,8 +196,8 @@ def _room(
 
 
 def _budget(endpoint: str, pod: Object, startup_budget_s: float, now: float) -> Reason | None:
-    created = _time(pod["metadata"].get("creationTimestamp"))
-    if created is None or now - created < startup_budget_s:
+    since = _lost(pod) or _time(pod["metadata"].get("creationTimestamp"))
+    if since is None or now - since < startup_budget_s:
         return None
     return Reason(
         "startup-budget",
@@ -238,6 +238,14 @@ def first_ready(pod: Object) -> float | None:
     if condition is None or condition.get("status") != "True":
         return None
     return _time(condition.get("lastTransitionTime")) or 0.0
+
+
+def _lost(pod: Object) -> float | None:
+    """When a pod that was ready ceased to be; None: it never was. Not ready is said before it is initialized first."""
+    initialized, ready = _condition(pod, "Initialized"), _condition(pod, "Ready")
+    began = _time(initialized.get("lastTransitionTime")) if initialized is not None else None
+    changed = _time(ready.get("lastTransitionTime")) if ready is not None else None
+    return changed if began is not None and changed is not None and changed > began else None
 
 
 def _condition(pod: Object, kind: str) -> Object | None:

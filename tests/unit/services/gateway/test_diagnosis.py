@@ -10,6 +10,7 @@ from holdfast_services.gateway.core.diagnosis import counts, diagnose, start_pha
 
 NOW = 1_764_000_000.0
 CREATED = "2025-11-24T15:59:50Z"  # ten seconds before NOW
+LATER = "2025-11-24T16:05:00Z"  # five minutes after NOW
 
 
 def pod(
@@ -185,6 +186,19 @@ def test_a_model_that_never_gets_ready_is_told_when_its_budget_is_over() -> None
         "startup-budget: endpoint chat: no replica was ready within scaling.startup_budget_s=60. "
         "See its log (`holdfast logs chat`), or raise startup_budget_s if it only needs longer."
     )
+
+
+def test_a_replica_that_was_ready_has_the_budget_again_from_when_it_ceased_to_be() -> None:
+    """Its container was restarted, for instance for a call that hung."""
+    restarted = pod(state={"running": {"startedAt": LATER}}, restarts=1)
+    conditions = restarted["status"]["conditions"]
+    conditions.append({"type": "Initialized", "status": "True", "lastTransitionTime": CREATED})
+    ready = next(one for one in conditions if one["type"] == "Ready")
+    ready["lastTransitionTime"] = LATER
+    assert told(restarted, now=NOW + 359) is None
+    assert str(told(restarted, now=NOW + 360)).startswith("startup-budget: endpoint chat")
+    ready["lastTransitionTime"] = CREATED
+    assert str(told(restarted, now=NOW + 300)).startswith("startup-budget"), "it never was"
 
 
 def test_a_used_up_quota_is_told_while_it_is_fresh() -> None:

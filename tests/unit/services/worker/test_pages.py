@@ -21,10 +21,14 @@ class _Service:
         self.problem: str | None = "the model starts"
         self.metrics = self
         self.drained = asyncio.Event()
+        self.paused = asyncio.Event()
         self.broken = False
 
     async def drain(self) -> None:
         await self.drained.wait()
+
+    async def pause(self) -> None:
+        await self.paused.wait()
 
     def text(self) -> bytes:
         if self.broken:
@@ -97,6 +101,16 @@ async def test_a_drain_is_answered_when_it_is_over() -> None:
         assert not draining.done()
         service.drained.set()
         assert await asyncio.wait_for(draining, 5) == (200, b'{"status": "drained"}')
+        client.close()
+
+
+async def test_a_drain_until_the_model_is_restarted_is_not_for_good() -> None:
+    async with serving() as (service, address):
+        client = Client(keep_s=5, connect_s=5)
+        service.paused.set()
+        asked = ask(client, address, "/drain?until=model-restart")
+        assert await asyncio.wait_for(asked, 5) == (200, b'{"status": "drained"}')
+        assert not service.drained.is_set()
         client.close()
 
 
