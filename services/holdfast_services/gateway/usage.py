@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,9 +62,12 @@ class Tally:
         """Raises ValueError for what is not a tally."""
         try:
             found = json.loads(stored)
-            return cls(float(found["usd"]), float(found["at"]), int(found["machines"]))
-        except (KeyError, TypeError) as error:
+            tally = cls(float(found["usd"]), float(found["at"]), int(found["machines"]))
+        except (KeyError, TypeError, OverflowError, ValueError, RecursionError) as error:
             raise ValueError(f"not a tally: {error!r}") from error
+        if not (0 <= tally.usd < math.inf and 0 <= tally.at < math.inf and tally.machines >= 0):
+            raise ValueError(f"not a tally: {tally}")
+        return tally
 
 
 class UsageStore(Protocol):
@@ -124,9 +128,11 @@ class Usage:
         self._counts = counts
         self._clock = clock
         self._known: dict[str, tuple[str, Tally]] = {}
+        self._unreadable: dict[str, str] = {}
+        """The month whose tally could not be read, by endpoint: told once, not every half a minute."""
 
     def this_month(self, endpoint: str) -> float | None:
-        """US dollars since the month began (UTC), as far as seen; None: not known."""
+        """US dollars since the month began (UTC), as far as seen; None: not known, or what is stored is no tally."""
         month, tally = self._known.get(endpoint, (None, None))
         document = self._documents().get(endpoint)
         now = self._clock()
@@ -145,7 +151,10 @@ class Usage:
             await asyncio.sleep(_LOOK_S)
 
     async def look(self, name: str) -> None:
-        """Count one endpoint's time until now, unless another gateway just did. Raises BrokerError."""
+        """Count one endpoint's time until now, unless another gateway just did. Raises BrokerError.
+
+        What is stored and is no tally stays as it is: a month begun anew would look like a small one.
+        """
         document, counts = self._documents().get(name), self._counts(name)
         if document is None or document.price is None or counts is None:
             return
@@ -155,26 +164,38 @@ class Usage:
         known = self._known.get(name)
         if known is not None and known[0] == month and not count and not known[1].machines:
             return  # nothing runs, nothing ran: nothing to write
-        found = await self._store.read(f"{name}.{month}")
+        key = f"{name}.{month}"
+        found = await self._store.read(key)
         if found is None:
             tally = Tally(0.0, now, count)
-            if await self._store.write(f"{name}.{month}", tally.to_bytes(), None):
+            if await self._store.write(key, tally.to_bytes(), None):
                 self._known[name] = month, tally
             return
         try:
             before = Tally.from_bytes(found[0])
-        except ValueError:
-            before = Tally(0.0, now, 0)
+        except ValueError as error:
+            self._known.pop(name, None)
+            if self._unreadable.get(name) != month:
+                self._unreadable[name] = month
+                _log.warning(
+                    "usage not counted: what is stored is no tally; delete it to count from nothing",
+                    endpoint=name,
+                    key=key,
+                    bucket=names.BUCKET_USAGE,
+                    error=str(error),
+                )
+            return
         self._known[name] = month, before
         if now - before.at < _LOOK_S / 2 and before.machines == count:
             return
         tally = before.counted(now, count, document.price)
-        if await self._store.write(f"{name}.{month}", tally.to_bytes(), found[1]):
+        if await self._store.write(key, tally.to_bytes(), found[1]):
             self._known[name] = month, tally
 
     def forget(self, endpoint: str) -> None:
         """An endpoint ceased to exist; what it cost stays stored until the month's entry expires."""
         self._known.pop(endpoint, None)
+        self._unreadable.pop(endpoint, None)
 
 
 def _month(now: float) -> str:

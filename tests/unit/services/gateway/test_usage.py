@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from documents import endpoint_document
 
 from holdfast_contract.document import Price
+from holdfast_services.gateway import usage
 from holdfast_services.gateway.core.events import MAX_EVENTS, told_events
 from holdfast_services.gateway.replicas import ReplicaCounts
 from holdfast_services.gateway.usage import Tally, Usage, machines
@@ -103,12 +105,57 @@ async def test_a_new_month_begins_at_nothing() -> None:
     assert sorted(world.store.kept) == ["demo.2026-11", "demo.2026-12"]
 
 
-async def test_what_cannot_be_read_is_counted_anew() -> None:
+@pytest.fixture
+def lines(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, object]]]:
+    """What is warned of."""
+    found: list[tuple[str, dict[str, object]]] = []
+    log = SimpleNamespace(warning=lambda event, **fields: found.append((event, fields)))
+    monkeypatch.setattr(usage, "_log", log)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("stored", "cause"),
+    [
+        (b"{}", "not a tally: KeyError('usd')"),
+        (b"", "not a tally: JSONDecodeError("),
+        (b"[1, 2]", "not a tally: TypeError("),
+        (b'{"usd": "much", "at": 1, "machines": 1}', "not a tally: ValueError("),
+        (b'{"usd": NaN, "at": 1, "machines": 1}', "not a tally: Tally(usd=nan, "),
+        (b'{"usd": -1, "at": 1, "machines": 1}', "not a tally: Tally(usd=-1.0, "),
+        (b'{"usd": 1, "at": Infinity, "machines": 1}', "not a tally: Tally(usd=1.0, at=inf, "),
+        (b'{"usd": 1, "at": 1, "machines": -1}', "not a tally: Tally(usd=1.0, at=1.0, machines=-1)"),
+        (b'{"usd": 1, "at": 1, "machines": 1e999}', "not a tally: OverflowError("),
+    ],
+)
+async def test_what_cannot_be_read_stays_as_it_is_and_is_warned_of_once(
+    stored: bytes, cause: str, lines: list[tuple[str, dict[str, object]]]
+) -> None:
     world = World()
     world.replicas = 2
-    world.store.kept["demo.2026-11"] = (b"{}", 4)
+    world.store.kept["demo.2026-11"] = (stored, 4)
     await world.passes(90)
-    assert world.gateways[0].this_month("demo") == pytest.approx(3.6 * 60 / 3600, rel=0.02)
+    assert world.store.kept == {"demo.2026-11": (stored, 4)}
+    assert world.gateways[0].this_month("demo") is None
+    ((event, fields),) = lines
+    assert event == "usage not counted: what is stored is no tally; delete it to count from nothing"
+    assert str(fields.pop("error")).startswith(cause)
+    assert fields == {"endpoint": "demo", "key": "demo.2026-11", "bucket": "usage"}
+
+
+async def test_a_tally_that_became_unreadable_is_counted_from_nothing_once_it_is_deleted(
+    lines: list[tuple[str, dict[str, object]]],
+) -> None:
+    world = World()
+    world.replicas = 2
+    await world.passes(60)
+    world.store.kept["demo.2026-11"] = (b"{}", 9)
+    await world.passes(60)
+    assert world.gateways[0].this_month("demo") is None
+    del world.store.kept["demo.2026-11"]
+    await world.passes(60)
+    assert world.gateways[0].this_month("demo") == pytest.approx(3.6 * 30 / 3600, rel=0.02)
+    assert len(lines) == 1
 
 
 def test_a_tally_survives_being_stored() -> None:
