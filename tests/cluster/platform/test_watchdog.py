@@ -1,0 +1,89 @@
+"""A call of one's own code that hangs, on a real cluster: the kubelet restarts its container, and nobody waits long."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from authoring import Author
+
+from holdfast_contract import names
+
+pytestmark = pytest.mark.timeout(400)
+
+SERVICE = """import time
+
+from holdfast_runtime import Service
+
+
+class Hello(Service):
+    hung_after_s = 2
+
+    def setup(self) -> None:
+        self.began = time.time()
+
+    def infer(self, hang_s: float = 0) -> dict[str, float]:
+        time.sleep(hang_s)
+        return {"began": self.began}
+"""
+SCALING = {"timeout_s": 120, "startup_budget_s": 40, "max_request_s": 100}
+KILLED = "Container model failed liveness probe, will be restarted"
+PATIENCE_S = 4
+"""What the caller of the call that hangs allows for it."""
+RESTARTED_WITHIN_S = 60
+"""From the call that hangs to an answer: the health check fails after 2 s, the kubelet looks every 10 s and believes
+the third failure, and a container that hangs has 10 s to stop. The remainder is a machine that tests share."""
+
+
+def test_a_hung_call_is_ended_in_time_and_the_kubelet_restarts_its_container_for_the_next(
+    author: Author, platform: Any, wait: Any
+) -> None:
+    author.run("holdfast init hello --stacks stacks/endpoints.py")
+    (author.project.folder / "hello" / "service.py").write_text(SERVICE)
+    stack_code = author.project.folder / "stacks" / "endpoints.py"
+    before = '            "hardware":'
+    text = stack_code.read_text()
+    assert text.count(before) == 1
+    stack_code.write_text(text.replace(before, f'            "scaling": {SCALING!r},\n{before}'))
+    author.run("pulumi up --yes --skip-preview -s sandbox")
+    first = platform.call("hello", "/infer")
+    assert first.status == 200, first.body
+    (pod,) = platform.pods("hello")
+
+    began = time.monotonic()
+    hung = platform.call("hello", "/infer", content=b'{"hang_s": 3600}', x_deadline=str(PATIENCE_S))
+    following = platform.call("hello", "/infer")
+    answered_s = time.monotonic() - began
+
+    assert hung.status == 504, hung.body
+    assert hung.json["type"].endswith("/deadline")
+    assert hung.seconds < PATIENCE_S + 2
+    assert following.status == 200, following.body
+    assert following.json["began"] > first.json["began"]
+    assert following.headers[names.HEADER_REPLICA] == first.headers[names.HEADER_REPLICA]
+    print(f"\n  from a call that hangs to an answer by the restarted container: {answered_s:.1f} s")
+    assert answered_s < RESTARTED_WITHIN_S
+    (after,) = platform.pods("hello")
+    assert after["metadata"]["uid"] == pod["metadata"]["uid"]
+    told = platform.page("/v1/endpoints/hello/events", token=platform.token).json["events"]
+    assert (f"pod/{after['metadata']['name']}", KILLED) in {(one["object"], one["message"]) for one in told}
+    assert KILLED in author.run("holdfast events hello")
+    wait(
+        "the model's container was restarted once, and alone",
+        lambda: (
+            [_restarts(one) for one in platform.pods("hello")]
+            == [{names.MODEL_CONTAINER: 1, names.WORKER_CONTAINER: 0}]
+        ),
+        timeout_s=10,
+    )
+
+
+def _restarts(pod: dict[str, Any]) -> dict[str, int]:
+    """How often each container of a replica was started again."""
+    status = pod["status"]
+    return {
+        one["name"]: one["restartCount"]
+        for one in [*status.get("initContainerStatuses", ()), *status["containerStatuses"]]
+        if one["name"] in (names.MODEL_CONTAINER, names.WORKER_CONTAINER)
+    }
