@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 import pulumi
 
+from pulumi_holdfast.awaiting import awaiting
 from pulumi_holdfast.aws.platform import AwsPlatform
 from pulumi_holdfast.kube.create import Creation
 from pulumi_holdfast.plan.aws.charts import PlannedChart, charts
@@ -32,9 +33,10 @@ class AwsAddons(pulumi.ComponentResource):
     def __init__(self, name: str, args: AwsAddonsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("holdfast:index:AwsAddons", name, {}, opts)
         platform: AwsPlatform = args["platform"]
-        creation = Creation(name, self, platform.outputs)
+        creation = Creation(name, self, platform.outputs, opts)
         for chart in charts(platform.spec):
-            creation.children[chart.child] = _release(name, self, chart)
+            child_opts = awaiting(opts, pulumi.ResourceOptions(parent=self))
+            creation.children[chart.child] = _release(name, chart, child_opts)
         creation.create(objects(platform.spec))
         self.children = creation.children
         """The resources by child name: `keda`, `external-secrets`, `storage-class`, `nodes-<pool>`, …"""
@@ -43,7 +45,7 @@ class AwsAddons(pulumi.ComponentResource):
         self.register_outputs({"storage_class": self.storage_class})
 
 
-def _release(name: str, parent: pulumi.Resource, chart: PlannedChart) -> pulumi.CustomResource:
+def _release(name: str, chart: PlannedChart, opts: pulumi.ResourceOptions) -> pulumi.CustomResource:
     from pulumi_kubernetes.helm.v3 import Release, RepositoryOptsArgs  # a third of a second, and only here
 
     made: pulumi.CustomResource = Release(
@@ -56,6 +58,6 @@ def _release(name: str, parent: pulumi.Resource, chart: PlannedChart) -> pulumi.
         repository_opts=RepositoryOptsArgs(repo=chart.repository) if chart.repository else None,
         values=chart.values,
         timeout=INSTALL_TIMEOUT_S,
-        opts=pulumi.ResourceOptions(parent=parent),
+        opts=opts,
     )
     return made

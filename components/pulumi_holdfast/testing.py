@@ -65,6 +65,8 @@ class Registered:
     create_timeout: str
     """As declared, such as `300s`; empty for the provider's own."""
     urn: str
+    provider: str = ""
+    """URN and id of the provider that it was given, joined by `::`; empty for the default one."""
     outputs: Mapping[str, Any] = field(default_factory=dict)
     """What a component registered at its end."""
 
@@ -270,6 +272,7 @@ class _Recorder(mocks.MockMonitor):
             protect=request.protect,
             create_timeout=request.customTimeouts.create,
             urn=urn,
+            provider=request.provider,
             outputs=self._outputs.get(urn, {}),
         )
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pulumi
 
+from pulumi_holdfast.awaiting import awaiting
 from pulumi_holdfast.fill import fill
 from pulumi_holdfast.plan.aws.resource import Planned
 
@@ -26,10 +27,14 @@ class AwsCreation(Mapping[str, Any]):
     As a mapping it gives outputs by the names of holes: `vpc.id`, `nodes.resources.0.autoscalingGroups.0.name`.
     """
 
-    def __init__(self, name: str, parent: pulumi.Resource) -> None:
+    def __init__(
+        self, name: str, parent: pulumi.Resource, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """`opts`: the component's own; children wait for what it depends on."""
         self.children: dict[str, pulumi.CustomResource] = {}
         self._name = name
         self._parent = parent
+        self._opts = opts
 
     def create(self, plan: Iterable[Planned]) -> None:
         """Create every resource of a plan. Raises KeyError where one names a child that does not exist yet."""
@@ -51,13 +56,14 @@ class AwsCreation(Mapping[str, Any]):
         return len(self.children)
 
     def _one(self, planned: Planned) -> pulumi.CustomResource:
+        own = pulumi.ResourceOptions(
+            parent=self._parent,
+            depends_on=[self.children[child] for child in planned.after],
+            ignore_changes=list(planned.ignore),
+        )
         made: pulumi.CustomResource = _class(planned.type)(
             f"{self._name}-{planned.child}",
-            opts=pulumi.ResourceOptions(
-                parent=self._parent,
-                depends_on=[self.children[child] for child in planned.after],
-                ignore_changes=list(planned.ignore),
-            ),
+            opts=awaiting(self._opts, own),
             **{snake(key): fill(value, self) for key, value in planned.props.items()},
         )
         return made

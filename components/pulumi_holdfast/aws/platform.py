@@ -58,7 +58,7 @@ class AwsPlatform(pulumi.ComponentResource):
         with explained():
             self.spec: AwsSpec = parse_aws(name, args)
         """What was declared, with every default filled in."""
-        creation = AwsCreation(name, self)
+        creation = AwsCreation(name, self, opts)
         creation.create(plan_aws(self.spec))
         self.outputs: Mapping[str, Any] = creation
         """Outputs of children by the names of a plan's holes, such as `vpc.id`."""

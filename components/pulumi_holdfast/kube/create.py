@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 import pulumi
 
+from pulumi_holdfast.awaiting import awaiting
 from pulumi_holdfast.fill import Outputs, fill
 from pulumi_holdfast.plan.manifest import Manifest
 
@@ -50,13 +51,11 @@ class Creation:
         outputs: Outputs,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`opts`: the component's own. Children wait for what it depends on, which Pulumi itself does not see to;
-        nothing else in them is for children."""
+        """`opts`: the component's own; children wait for what it depends on."""
         self.children: dict[str, pulumi.CustomResource] = {}
         self._name = name
         self._parent = parent
-        awaited = opts.depends_on if opts is not None else None
-        self._awaited = pulumi.ResourceOptions(depends_on=awaited) if awaited is not None else None
+        self._opts = opts
         # Not copied: the outputs of an AWS platform are looked up by name, not listed.
         self._own: dict[str, pulumi.Input[Any]] = {}
         self._outputs = ChainMap(self._own, cast("MutableMapping[str, pulumi.Input[Any]]", outputs))
@@ -99,7 +98,7 @@ class Creation:
             ignore_changes=list(manifest.ignore),
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout) if timeout else None,
         )
-        return own if self._awaited is None else pulumi.ResourceOptions.merge(own, self._awaited)
+        return awaiting(self._opts, own)
 
 
 def _class(manifest: Manifest) -> Any:

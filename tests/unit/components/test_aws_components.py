@@ -6,9 +6,11 @@ import json
 from typing import Any
 
 import pulumi
+import pulumi_aws as aws
 import pulumi_kubernetes as kubernetes
 import pytest
 from aws_args import aws_args
+from pulumi_kubernetes.core.v1 import ConfigMap
 
 import pulumi_holdfast as holdfast
 from holdfast_contract.platform import PlatformContract
@@ -16,6 +18,11 @@ from pulumi_holdfast import testing
 from pulumi_holdfast.aws.create import snake
 
 SECRET = "correct horse battery staple"
+POOLS = {
+    "l4": {"kind": "managed", "instance_types": ("g6.xlarge",)},
+    "many": {"kind": "karpenter", "instance_types": ("g6.xlarge",), "ami_alias": "al2023@v20251120"},
+    "auto": {"kind": "auto", "instance_types": ("g6e.xlarge",), "warm_spare": 1},
+}
 
 
 def program(**changes: Any) -> None:
@@ -115,6 +122,41 @@ def test_the_same_program_registers_the_same_resources(made: testing.Recording) 
     again = testing.record(program)
     assert sorted(again.names) == sorted(made.names)
     assert {one.name: one.plain for one in again} == {one.name: one.plain for one in made}
+
+
+def test_children_of_an_aws_platform_and_its_add_ons_wait_for_what_these_depend_on() -> None:
+    def program() -> None:
+        first, second = ConfigMap("first"), ConfigMap("second")
+        args: Any = aws_args(pools=POOLS)
+        platform = holdfast.AwsPlatform("gpu", args, pulumi.ResourceOptions(depends_on=[first]))
+        holdfast.AwsAddons("addons", {"platform": platform}, pulumi.ResourceOptions(depends_on=second))
+
+    recorded = testing.record(program)
+    for awaited, component, child in (("first", "gpu", "gpu-cluster"), ("second", "addons", "addons-keda")):
+        children = [one for one in recorded if one.parent == recorded[component].urn]
+        assert child in {one.name for one in children}
+        assert len(children) > 5
+        late = [one.name for one in children if recorded[awaited].urn not in one.depends_on]
+        assert late == []
+    recorded.assert_order("gpu-addon-vpc-cni", "gpu-system")
+
+
+@pytest.mark.parametrize("one", [True, False], ids=["provider", "providers"])
+def test_children_of_an_aws_platform_and_its_add_ons_use_the_provider_that_these_are_given(one: bool) -> None:
+    def through(provider: pulumi.ProviderResource) -> pulumi.ResourceOptions:
+        return pulumi.ResourceOptions(**({"provider": provider} if one else {"providers": [provider]}))
+
+    def program() -> None:
+        account = aws.Provider("account", region="us-east-1")
+        platform = holdfast.AwsPlatform("gpu", aws_args(pools=POOLS), through(account))  # type: ignore[arg-type]
+        cluster = kubernetes.Provider("cluster", kubeconfig=platform.kubeconfig)
+        holdfast.AwsAddons("addons", {"platform": platform}, through(cluster))
+
+    recorded = testing.record(program)
+    for provider, component in (("account", "gpu"), ("cluster", "addons")):
+        children = [one for one in recorded if one.parent == recorded[component].urn]
+        assert len(children) > 5
+        assert {one.provider for one in children} == {f"{recorded[provider].urn}::{provider}-id"}
 
 
 def test_a_wrong_declaration_stops_the_program_with_its_text() -> None:
