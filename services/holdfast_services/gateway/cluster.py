@@ -14,6 +14,7 @@ from holdfast_services import kube
 from holdfast_services.documents import Snapshot
 from holdfast_services.gateway.core.diagnosis import Reason, counts, diagnose, start_phases
 from holdfast_services.gateway.core.events import told_events
+from holdfast_services.gateway.core.running import running
 from holdfast_services.gateway.replicas import ReplicaCounts, StartPhases
 from holdfast_services.logs import Log
 
@@ -65,6 +66,10 @@ class ClusterReplicas:
     def counts(self, endpoint: str) -> ReplicaCounts | None:
         """See ReplicaView."""
         return counts(self._by_endpoint.get(endpoint, ()))
+
+    def running(self, endpoint: str) -> frozenset[str]:
+        """See ReplicaView."""
+        return running(self._by_endpoint.get(endpoint, ()))
 
     def start_phases(self, endpoint: str) -> StartPhases:
         """See ReplicaView."""

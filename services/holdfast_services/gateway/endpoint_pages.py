@@ -6,6 +6,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -29,6 +30,19 @@ _NOTHING_FOR_S: Final = 60.0
 """How long a container that told nothing is not asked again."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What tells an interface: another image, or other replicas, may tell another one."""
+
+    image: str
+    running: frozenset[str]
+    """As ReplicaView says."""
+
+    def is_now(self, now: _Source) -> bool:
+        """Whether what it told still holds; where nothing runs, what was told last does."""
+        return self.image == now.image and (not now.running or self.running == now.running)
+
+
 class EndpointPages:
     """The parts of an endpoint's description that are asked for one by one. The caller is authenticated already."""
 
@@ -36,9 +50,9 @@ class EndpointPages:
         """`answered`: whether an endpoint answered of late; counts where no cluster shows its replicas."""
         self._replicas = replicas
         self._answered = answered
-        self._told: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
-        """By endpoint and image: another image may have another interface."""
-        self._nothing: dict[tuple[str, str], float] = {}
+        self._told: OrderedDict[str, tuple[_Source, dict[str, Any]]] = OrderedDict()
+        self._nothing: dict[str, tuple[_Source, float]] = {}
+        """What told nothing, and until when it is not asked again."""
         self.app: App | None = None
         """The gateway's public face, by which containers are asked; None: they are not."""
 
@@ -67,17 +81,20 @@ class EndpointPages:
         return {"container": container, "replicas": replicas}
 
     async def _interface(self, document: EndpointDocument, scope: dict[str, Any], url: str) -> dict[str, Any]:
-        key = (document.name, document.image)
-        told = self._told.get(key)
-        if told is None:
-            told = self._told[key] = await self._ask(document, key, scope)
-        self._told.move_to_end(key)
+        name = document.name
+        source = _Source(
+            document.image, self._replicas.running(name)
+        )  # before: what begins meanwhile is asked again
+        told = self._told.get(name)
+        if told is None or not told[0].is_now(source):
+            told = self._told[name] = source, await self._ask(document, source, scope)
+        self._told.move_to_end(name)
         while len(self._told) > _KEPT:
             self._told.popitem(last=False)
-        return {**told, "servers": [{"url": url}]}
+        return {**told[1], "servers": [{"url": url}]}
 
     async def _ask(
-        self, document: EndpointDocument, key: tuple[str, str], scope: dict[str, Any]
+        self, document: EndpointDocument, source: _Source, scope: dict[str, Any]
     ) -> dict[str, Any]:
         """Only a replica that is there is asked: nobody starts a GPU to read a description."""
         counts = self._replicas.counts(document.name)
@@ -86,7 +103,8 @@ class EndpointPages:
             raise Refusal(
                 problems.NOT_FOUND, f"endpoint {document.name} has told no interface yet: no replica is ready"
             )
-        if time.monotonic() < self._nothing.get(key, 0.0):
+        nothing = self._nothing.get(document.name)
+        if nothing is not None and nothing[0] == source and time.monotonic() < nothing[1]:
             raise _no_interface(document)
         try:
             path = f"{names.PATH_ENDPOINT}/{document.name}/openapi.json"
@@ -95,15 +113,14 @@ class EndpointPages:
         except (TooLong, TimeoutError, ValueError, RecursionError):
             told = None
         if not isinstance(told, dict) or "paths" not in told:
-            self._nothing[key] = time.monotonic() + _NOTHING_FOR_S
+            self._nothing[document.name] = source, time.monotonic() + _NOTHING_FOR_S
             raise _no_interface(document)
         return told
 
     def forget(self, endpoint: str) -> None:
         """An endpoint ceased to exist."""
-        for known in (self._told, self._nothing):
-            for key in [key for key in known if key[0] == endpoint]:
-                del known[key]
+        self._told.pop(endpoint, None)
+        self._nothing.pop(endpoint, None)
 
 
 def _no_interface(document: EndpointDocument) -> Refusal:

@@ -39,6 +39,10 @@ class ReplicaView(Protocol):
     def counts(self, endpoint: str) -> ReplicaCounts | None:
         """None: not known."""
 
+    def running(self, endpoint: str) -> frozenset[str]:
+        """What the ready replicas run: another one where declaration or image changed. Empty: none is ready, or it is
+        not known."""
+
     def start_phases(self, endpoint: str) -> StartPhases:
         """When the newest replica came up."""
 
@@ -59,6 +63,10 @@ class NoReplicaView:
     def counts(self, endpoint: str) -> ReplicaCounts | None:
         """Not known."""
         return None
+
+    def running(self, endpoint: str) -> frozenset[str]:
+        """Not known."""
+        return frozenset()
 
     def start_phases(self, endpoint: str) -> StartPhases:
         """Not seen."""
