@@ -82,9 +82,8 @@ class EndpointPages:
 
     async def _interface(self, document: EndpointDocument, scope: dict[str, Any], url: str) -> dict[str, Any]:
         name = document.name
-        source = _Source(
-            document.image, self._replicas.running(name)
-        )  # before: what begins meanwhile is asked again
+        # Before the answer: what begins to run meanwhile is asked again.
+        source = _Source(document.image, self._replicas.running(name))
         told = self._told.get(name)
         if told is None or not told[0].is_now(source):
             told = self._told[name] = source, await self._ask(document, source, scope)
