@@ -11,10 +11,13 @@ from typing import Any
 
 import grpc
 import pytest
+from aws_args import aws_args
+from pulumi.provider.experimental.component import ComponentProvider
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 from pydantic.alias_generators import to_camel
 
 import pulumi_holdfast as holdfast
+from pulumi_holdfast import testing
 
 PLUGIN = Path(__file__).resolve().parents[2] / "components" / "plugin"
 ENGINE = "127.0.0.1:9"
@@ -23,6 +26,18 @@ ARGS = {
     "AwsPlatform": holdfast.AwsPlatformArgs,
     "Endpoint": holdfast.EndpointArgs,
     "SharedStack": holdfast.SharedStackArgs,
+}
+AWS_OUTPUTS = {
+    "atRest",
+    "baseUrl",
+    "bodiesBucket",
+    "clusterName",
+    "gpuNodeSelector",
+    "identifier",
+    "kubeconfig",
+    "loadBalancerIdleS",
+    "tlsSecret",
+    "weightsBucket",
 }
 pytestmark = pytest.mark.timeout(100)
 
@@ -65,7 +80,7 @@ def test_a_components_inputs_are_those_of_the_library_with_the_same_ones_require
 @pytest.mark.parametrize(
     ("name", "outputs"),
     [
-        ("AwsPlatform", {"kubeconfig", "clusterName"}),
+        ("AwsPlatform", AWS_OUTPUTS),
         ("Endpoint", {"url"}),
         ("SharedStack", {"platform", "platformKey"}),
     ],
@@ -73,7 +88,40 @@ def test_a_components_inputs_are_those_of_the_library_with_the_same_ones_require
 def test_a_component_gives_back_what_the_next_one_needs(
     schema: dict[str, Any], name: str, outputs: set[str]
 ) -> None:
-    assert outputs <= set(schema["resources"][f"holdfast:index:{name}"]["properties"])
+    properties = schema["resources"][f"holdfast:index:{name}"]["properties"]
+    assert outputs <= set(properties)
+    assert all(properties[output]["description"] for output in outputs)
+
+
+def test_what_a_platform_on_aws_may_lack_is_optional_and_the_rest_is_not(schema: dict[str, Any]) -> None:
+    resource = schema["resources"]["holdfast:index:AwsPlatform"]
+    assert set(resource["properties"]) == AWS_OUTPUTS
+    assert AWS_OUTPUTS - set(resource["required"]) == {"baseUrl", "loadBalancerIdleS", "tlsSecret"}
+    assert resource["properties"]["loadBalancerIdleS"]["type"] == "integer"
+
+
+@pytest.mark.parametrize(
+    ("way_in", "lacking"),
+    [
+        ({"kind": "nlb", "domain": "gpu.example.com", "tls_secret": "gpu-tls"}, set()),
+        ({"kind": "none"}, {"baseUrl", "loadBalancerIdleS", "tlsSecret"}),
+    ],
+)
+def test_a_platform_on_aws_gives_other_languages_every_output_that_it_has(
+    way_in: dict[str, Any], lacking: set[str]
+) -> None:
+    offered = ComponentProvider([holdfast.AwsPlatform], "holdfast")
+    given: dict[str, Any] = {}
+
+    def program() -> None:
+        made = holdfast.AwsPlatform("gpu", aws_args(ingress=way_in))  # type: ignore[arg-type]
+        (definition,) = offered._component_defs.values()
+        given.update(offered.get_state(made, definition))
+
+    testing.record(program)
+    assert set(given) == AWS_OUTPUTS - lacking
+    assert given["gpuNodeSelector"] == {"holdfast.dev/gpu": "true"}
+    assert given["atRest"][0] == {"what": "control plane", "count": 1, "usd_month": 73.0, "note": ""}
 
 
 def test_every_type_that_is_named_is_described(schema: dict[str, Any]) -> None:

@@ -52,6 +52,24 @@ class AwsPlatform(pulumi.ComponentResource):
     """For a Kubernetes provider with `cluster_identifier` set to the cluster's name. It asks `aws eks get-token` for
     a token each time, so it holds no secret."""
     cluster_name: pulumi.Output[str]
+    """The cluster's name, once it exists."""
+    # The rest is known before anything exists: plain here, outputs in other languages.
+    identifier: str
+    """The cluster's name as it is declared."""
+    base_url: str | None
+    """The gateway as callers see it; None where something else decides."""
+    bodies_bucket: str
+    """For a SharedStack's `bodies_bucket`: its gateway may enter it."""
+    weights_bucket: str
+    """Replicas may read it below `weights/`."""
+    load_balancer_idle_s: int | None
+    """How long a connection may be silent; None without a load balancer of ours."""
+    tls_secret: str | None
+    """For a SharedStack's `gateway.tls_secret`; None where the load balancer ends TLS."""
+    gpu_node_selector: dict[str, str]
+    """What a SharedStack is told of the GPU nodes; empty without a pool."""
+    at_rest: list[dict[str, Any]]
+    """What is paid for without a request, line by line: `what`, `count`, `usd_month` for all of them, `note`."""
 
     def __init__(self, name: str, args: AwsPlatformArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("holdfast:index:AwsPlatform", name, {}, opts)
@@ -70,25 +88,19 @@ class AwsPlatform(pulumi.ComponentResource):
             self.cluster_name, fill(eks.endpoint, creation), fill(eks.certificate_authority, creation)
         ).apply(lambda found: kubeconfig(self.spec.region, *found))
         self.identifier = cluster_name(self.spec)
-        """The cluster's name as it is declared, known before the cluster exists."""
         self.base_url = ingress.base_url(self.spec)
-        """The gateway as callers see it; None where something else decides."""
         self.bodies_bucket = bodies_bucket(self.spec)
-        """For a SharedStack's `bodies_bucket`: its gateway may enter it."""
+        self.weights_bucket = weights_bucket(self.spec)
         self.load_balancer_idle_s = ingress.idle_s(self.spec)
-        """How long a connection may be silent; None without a load balancer of ours."""
         self.tls_secret = self.spec.ingress.tls_secret
-        """For a SharedStack's `gateway.tls_secret`; None where the load balancer ends TLS."""
-        self.gpu_node_selector: dict[str, str] = dict(GPU_LABEL) if self.spec.pools else {}
-        """What a SharedStack is told of the GPU nodes."""
+        self.gpu_node_selector = dict(GPU_LABEL) if self.spec.pools else {}
         self.at_rest = [line.as_output() for line in at_rest(self.spec, hardware_table())]
-        """What is paid for without a request, line by line."""
         self.register_outputs(
             {
                 "cluster_name": self.cluster_name,
                 "base_url": self.base_url,
                 "bodies_bucket": self.bodies_bucket,
-                "weights_bucket": weights_bucket(self.spec),
+                "weights_bucket": self.weights_bucket,
                 "load_balancer_idle_s": self.load_balancer_idle_s,
                 "at_rest": self.at_rest,
             }
