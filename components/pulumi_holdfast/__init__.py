@@ -18,6 +18,7 @@ from pulumi_holdfast.endpoint import (
     RateLimitArgs,
     RegistryCredentialsArgs,
     ScalingArgs,
+    SizesArgs,
 )
 from pulumi_holdfast.foresight import Feasibility, Foresight
 from pulumi_holdfast.platform import Platform, PlatformError
@@ -68,6 +69,7 @@ __all__ = [
     "ServicesCredentialsArgs",
     "SharedStack",
     "SharedStackArgs",
+    "SizesArgs",
     "SpecError",
     "Visibility",
     "offer_quickstarts",

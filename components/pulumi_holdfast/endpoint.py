@@ -73,6 +73,15 @@ class CacheArgs(TypedDict):
     """Where the container sees it."""
 
 
+class SizesArgs(TypedDict):
+    """How much a cold start has to move, in GB of 10^9 bytes: for its estimate alone."""
+
+    image_gb: NotRequired[float]
+    """The image as it is pulled, compressed."""
+    weights_gb: NotRequired[float]
+    """The model's weights on disk."""
+
+
 class RateLimitArgs(TypedDict):
     """At most this many requests in any window, for each token."""
 
@@ -119,6 +128,8 @@ class EndpointArgs(TypedDict):
     """Answers 200 once the model can take a request; /healthcheck by default."""
     cache: NotRequired[CacheArgs]
     """A directory for weights, shared by the replicas of a node; none by default."""
+    sizes: NotRequired[SizesArgs]
+    """What a cold start has to move; not known by default."""
     rate_limit: NotRequired[RateLimitArgs]
     """None by default: only the queue limits."""
     tokens: NotRequired[list[str]]

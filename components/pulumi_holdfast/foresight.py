@@ -219,6 +219,10 @@ def replayed(spec: EndpointSpec, trace: Sequence[Request]) -> str:
 
 
 def _cold_start(spec: EndpointSpec, image_bytes: int | None, component: pulumi.Resource) -> None:
+    """`image_bytes`: as the registry told; None: it was not asked, or did not tell."""
+    differs = coldstart.size_differs(spec, image_bytes) if image_bytes else None
+    if differs:
+        _tell(spec, "warning", differs, component, pulumi.log.warn)
     if spec.scaling.min_replicas > 0:
         return
     start = coldstart.estimate(spec, image_bytes=image_bytes)

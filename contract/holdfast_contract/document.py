@@ -7,7 +7,7 @@ It holds no secret: tokens are present as SHA-256 only.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -91,6 +91,18 @@ class Price(Frozen):
     note: str = ""
 
 
+class PhaseEstimate(Frozen):
+    """How long one phase of a cold start takes, as far as the declaration tells."""
+
+    phase: Literal["node", "pull", "load", "ready"]
+    low_s: float | None = Field(default=None, ge=0)
+    """At its fastest; None, and `high_s` too: not known."""
+    high_s: float | None = Field(default=None, ge=0)
+    """At its slowest."""
+    why: str
+    """Where the figures come from, or what is missing for them."""
+
+
 class ContractExample(Frozen):
     """One example request that a replica must answer before it takes traffic."""
 
@@ -132,10 +144,18 @@ class EndpointDocument(Frozen):
     description: str = ""
     price: Price | None = None
     """None: the price table knows none of its machines."""
+    cold_start_estimate: tuple[PhaseEstimate, ...] = ()
+    """From what is declared alone, in the order of the phases. Empty: nothing of it is known, or the document is older
+    than this field."""
 
     def to_json(self) -> str:
-        """The text stored in the ConfigMap; the same document gives the same text."""
-        return self.model_dump_json(indent=1, exclude_defaults=False)
+        """The text stored in the ConfigMap; the same document gives the same text.
+
+        Without an estimate the field is absent: unknown fields are errors, and a reader that is older than this one
+        still reads the document.
+        """
+        absent = set() if self.cold_start_estimate else {"cold_start_estimate"}
+        return self.model_dump_json(indent=1, exclude=absent)
 
     @classmethod
     def from_json(cls, text: str) -> EndpointDocument:

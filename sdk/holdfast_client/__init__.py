@@ -46,6 +46,7 @@ from holdfast_client._streams import AsyncStream, Stream
 from holdfast_client._types import (
     DEFAULT,
     Answer,
+    ColdStartPhase,
     EndpointInfo,
     JobState,
     JobStatus,
@@ -70,6 +71,7 @@ __all__ = [
     "BadGatewayError",
     "BadRequestError",
     "Client",
+    "ColdStartPhase",
     "ConfigurationError",
     "ConflictError",
     "DeadlineError",

@@ -224,6 +224,32 @@ class Replicas:
 
 
 @dataclass(frozen=True, slots=True)
+class ColdStartPhase:
+    """One phase of a start from 0 replicas: the estimate beside the last real one."""
+
+    phase: str
+    """`node`, `pull`, or `load and ready`."""
+    low_s: float | None = None
+    """Estimated seconds at its fastest; of what is known in part, that part. None: not known."""
+    high_s: float | None = None
+    """Estimated seconds at its slowest. None: not known, or only in part."""
+    last_s: float | None = None
+    """Seconds that the last real one took. None: not seen."""
+    verdict: str | None = None
+    """The real one against its estimate: `faster`, `within` or `slower`. None: one of both is missing, or nothing known
+    contradicts it."""
+    why: str = ""
+    """Where the figures come from, or what is missing for them."""
+
+    @classmethod
+    def parse(cls, found: Mapping[str, Any]) -> ColdStartPhase:
+        """Read one entry of the gateway's `cold_start_phases`."""
+        seconds = {name: found.get(name) for name in ("low_s", "high_s", "last_s")}
+        verdict = found.get("verdict")
+        return cls(str(found.get("phase") or ""), **seconds, verdict=verdict, why=str(found.get("why") or ""))
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointInfo:
     """An endpoint as the gateway describes it."""
 
@@ -247,6 +273,9 @@ class EndpointInfo:
     """Why no replica can start, and what to do; None: nothing is wrong."""
     last_cold_start: Mapping[str, float | None] | None = None
     """Seconds from acceptance to the end of each phase of the newest start from 0 replicas."""
+    cold_start_phases: tuple[ColdStartPhase, ...] = ()
+    """The estimate of each phase beside the newest real one, in their order. Empty: neither is known, or the gateway is
+    older than this."""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -272,6 +301,7 @@ class EndpointInfo:
             template=template.get("name") if isinstance(template, Mapping) else template,
             failure=merged.get("failure"),
             last_cold_start=merged.get("last_cold_start"),
+            cold_start_phases=tuple(map(ColdStartPhase.parse, merged.get("cold_start_phases") or ())),
             raw=found,
         )
 

@@ -12,7 +12,7 @@ from holdfast_cli.connect import Connection, connected
 from holdfast_cli.output import note, print_json, print_pairs, print_table, style
 
 if TYPE_CHECKING:
-    from holdfast_client import EndpointInfo
+    from holdfast_client import ColdStartPhase, EndpointInfo
 
 
 @click.command(name="ls")
@@ -49,7 +49,7 @@ def list_endpoints(connection: Connection, as_json: bool) -> None:
 def status(connection: Connection, name: str, as_json: bool) -> None:
     """Say how the endpoint NAME does.
 
-    Replicas, queue, last request, the phases of the last cold start, and what is wrong.
+    Replicas, queue, last request, the last cold start phase by phase beside its estimate, and what is wrong.
     """
     with connection.client(timeout_s=30) as client:
         found = client.endpoint(name)
@@ -75,6 +75,12 @@ def status(connection: Connection, name: str, as_json: bool) -> None:
             *([("wrong", style(found.failure, fg="red"))] if found.failure else []),
         ]
     )
+    if found.cold_start_phases:
+        click.echo()
+        print_table(
+            ("cold start", "estimated", "last", "than estimated", "from"),
+            [_compared(phase) for phase in found.cold_start_phases],
+        )
 
 
 @click.command()
@@ -134,6 +140,18 @@ def _measured(raw: Mapping[str, Any]) -> tuple[object, ...]:
 
 def _state(one: EndpointInfo) -> str:
     return "failing" if one.failure else one.state
+
+
+def _compared(phase: ColdStartPhase) -> tuple[object, ...]:
+    low_s, high_s, last_s = phase.low_s, phase.high_s, phase.last_s
+    if low_s is None:
+        estimated = "unknown"
+    elif high_s is None:
+        estimated = f"{low_s:g} s or more"
+    else:
+        estimated = f"{low_s:g}–{high_s:g} s"
+    outside = phase.verdict if phase.verdict in ("faster", "slower") else None
+    return phase.phase, estimated, None if last_s is None else f"{last_s:.1f} s", outside, phase.why
 
 
 def _phases(one: EndpointInfo) -> str | None:

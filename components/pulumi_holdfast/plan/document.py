@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from holdfast_contract.document import ContractExample, EndpointDocument, Price, Scaling
+from holdfast_contract.document import ContractExample, EndpointDocument, PhaseEstimate, Price, Scaling
 from holdfast_contract.tokens import parse_declared
+from pulumi_holdfast.plan.coldstart import estimate
 from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
@@ -30,7 +31,15 @@ def document_of(spec: EndpointSpec, *, namespace: str, image: str) -> EndpointDo
         sse_keepalive_s=spec.sse_keepalive_s,
         description=spec.description,
         price=_price(spec),
+        cold_start_estimate=_cold_start(spec),
     )
+
+
+def _cold_start(spec: EndpointSpec) -> tuple[PhaseEstimate, ...]:
+    """From what is declared alone: what a registry answers may differ from day to day, and an update would show it as
+    a change that nobody made."""
+    start = estimate(spec)
+    return start.phases if len(start.unknown) < len(start.phases) else ()
 
 
 def _price(spec: EndpointSpec) -> Price | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue, Strict
 
 from holdfast_contract.document import (
     NAME_PATTERN,
@@ -88,6 +88,10 @@ Image = Annotated[str, AfterValidator(_image)]
 Variable = Annotated[str, AfterValidator(_variable)]
 
 
+Gigabytes = Annotated[float, Strict()]
+"""Whole or not; `"9"` and `true` are refused: they are more often a mistake than a number."""
+
+
 class Egress(StrEnum):
     """Where replicas may open connections to."""
 
@@ -109,6 +113,18 @@ class CacheSpec(Spec):
 
     path: AbsolutePath
     """Where the container sees it."""
+
+
+class SizesSpec(Spec):
+    """How much a cold start has to move, for the estimate of a preview and of `holdfast status`. Nothing else depends
+    on it."""
+
+    image_gb: Gigabytes | None = Field(default=None, gt=0, le=1000)
+    """The image as it is pulled: compressed, in GB of 10^9 bytes. None, the default: not known, unless a preview asks
+    the registry."""
+    weights_gb: Gigabytes | None = Field(default=None, gt=0, le=10_000)
+    """The model's weights as they are read at every start, in GB of 10^9 bytes: what the files take on disk, whether
+    they are in the image or not. None, the default: not known."""
 
 
 class ExampleSpec(Spec):
@@ -165,6 +181,8 @@ class EndpointSpec(Spec):
     the container."""
     cache: CacheSpec | None = None
     """None, the default: every replica starts from its image alone."""
+    sizes: SizesSpec = SizesSpec()
+    """What a cold start has to move. Nothing by default: phases that depend on it are said to be unknown."""
     rate_limit: RateLimit | None = None
     """For each token (or client address when public). None, the default: only the queue limits."""
     tokens: tuple[Annotated[str, AfterValidator(_token)], ...] = ()
@@ -224,6 +242,7 @@ def sections() -> dict[str, frozenset[str]]:
         "scaling": ScalingSpec,
         "registry_credentials": RegistryCredentialsSpec,
         "cache": CacheSpec,
+        "sizes": SizesSpec,
         "rate_limit": RateLimit,
         "contract": ExampleSpec,
     }

@@ -14,7 +14,7 @@ from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, problem, t
 from pulumi_holdfast.spec.rules import broken_rules
 from pulumi_holdfast.spec.template import Catalogue, Template
 
-_SECTIONS_MERGED: Final = ("scaling", "env", "hardware")
+_SECTIONS_MERGED: Final = ("scaling", "env", "hardware", "sizes")
 """Where a clone's own words lie over the template's, field by field; elsewhere, and for hardware with a preset of
 its own, they replace them."""
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import AfterValidator, Field, JsonValue, ValidationError, model_validator
 
-from pulumi_holdfast.spec.endpoint import CacheSpec, Egress, Filesystem
+from pulumi_holdfast.spec.endpoint import CacheSpec, Egress, Filesystem, SizesSpec
 from pulumi_holdfast.spec.model import AbsolutePath, Route, Spec, Whole
 from pulumi_holdfast.spec.problems import Problem, SpecError, nearest, problem, refused, translate
 
@@ -95,6 +95,8 @@ class Template(Spec):
     """Replaces the image's arguments. Empty: the image's own."""
     cache: CacheSpec | None = None
     """Where weights that are fetched at the start are kept on the node. None: the image has its weights."""
+    sizes: SizesSpec = SizesSpec()
+    """What a cold start has to move, where the model card or the registry tells."""
     egress: Egress | None = None
     """`internet` for images that fetch their weights. None: the endpoint's default."""
     filesystem: Filesystem | None = None
@@ -128,6 +130,7 @@ class Template(Spec):
             "hardware": {"preset": self.hardware, **self.resources.as_hardware()},
             "scaling": dict(self.scaling),
             "env": dict(self.env),
+            "sizes": self.sizes.model_dump(exclude_none=True),
             **{field: value for field in _PASSED_ON if (value := getattr(self, field))},
             "contract": tuple(self._contract(example) for example in self.examples),
         }

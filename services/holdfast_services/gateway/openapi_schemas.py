@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from holdfast_contract import problems
+from holdfast_contract.coldstart import PHASES, Verdict
 from holdfast_contract.document import NAME_PATTERN
 from holdfast_contract.messages import RequestState
 from holdfast_contract.problems import Problem
@@ -77,6 +78,11 @@ _ENDPOINT: Final = _object(
             ("accepted", "scaled", "scheduled", "pulled", "ready", "answered"), _NUMBER
         ),
     },
+    cold_start_phases={
+        "type": "array",
+        "description": "The estimate beside the last cold start. Empty: neither is known",
+        "items": {"$ref": "#/components/schemas/ColdStartPhase"},
+    },
     window_s={"type": "number", "description": "What latency and errors look back on, seconds"},
     latency={
         "type": ["object", "null"],
@@ -101,6 +107,19 @@ _ENDPOINT: Final = _object(
             "note": {"type": "string"},
         },
     },
+)
+
+_COLD_START_PHASE: Final = _object(
+    ("phase", "low_s", "high_s", "last_s", "verdict", "why"),
+    phase={"enum": list(PHASES)},
+    low_s={**_NUMBER, "description": "Estimated seconds at its fastest. Null: not known"},
+    high_s={**_NUMBER, "description": "Estimated seconds at its slowest. Null: not known, or only in part"},
+    last_s={**_NUMBER, "description": "Seconds of the last real one. Null: not seen"},
+    verdict={
+        "enum": [*(verdict.value for verdict in Verdict), None],
+        "description": "The real one against its estimate. Null: one of both is missing, or says nothing",
+    },
+    why={"type": "string", "description": "Where the figures come from, or what is missing for them"},
 )
 
 _ACCEPTED: Final = _object(
@@ -158,6 +177,7 @@ SCHEMAS: Final[dict[str, Any]] = {
     "Health": _object(("status",), status={"type": "string"}),
     "Endpoints": _object(("endpoints",), endpoints=_list("Endpoint")),
     "Endpoint": _ENDPOINT,
+    "ColdStartPhase": _COLD_START_PHASE,
     "Events": _object(("events",), events=_list("Event")),
     "Event": _EVENT,
     "Logs": _object(("container", "replicas"), container={"type": "string"}, replicas=_list("Log")),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
 from holdfast_contract import names, problems
+from holdfast_contract.coldstart import compared
 from holdfast_contract.document import EndpointDocument, Visibility
 from holdfast_services.broker import BrokerError
 from holdfast_services.gateway import problem_pages
@@ -193,6 +195,9 @@ class Pages:
             "last_request_at": max((at for at in (last, here) if at is not None), default=None),
             "failure": parts.replicas.failure(name),
             "last_cold_start": self.cold_starts.get(name),
+            "cold_start_phases": [
+                asdict(phase) for phase in compared(document.cold_start_estimate, self.cold_starts.get(name))
+            ],
             "cost": self._cost(document, counts),
             **self.recent.summary(name, parts.clock()),
         }

@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from holdfast_contract.document import Price, Visibility
+from holdfast_contract.document import PhaseEstimate, Price, Visibility
 
 if TYPE_CHECKING:
     from dataplane import Plane
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
+NODE = PhaseEstimate(phase="node", low_s=80, high_s=120, why="a new GPU machine")
 PRICE = Price(
     usd_per_hour=0.8048,
     replicas_per_instance=2,
@@ -97,6 +98,29 @@ async def test_events_follow_the_endpoints_visibility_and_other_parts_do_not_exi
     assert (await _get(plane, f"{gateway.url}/v1/endpoints/demo/events", None))[0] == 401
     assert await _get(plane, f"{gateway.url}/v1/endpoints/open/events", None) == (200, {"events": []})
     assert (await _get(plane, f"{gateway.url}/v1/endpoints/open/secrets", None))[0] == 404
+
+
+async def test_the_estimate_of_a_cold_start_is_told_beside_the_last_one(plane: Plane) -> None:
+    plane.document(cold_start_estimate=(NODE,))
+    plane.document("free")
+    gateway = await plane.gateway()
+    _, demo = await _get(plane, f"{gateway.url}/v1/endpoints/demo")
+    node, pull, load = demo["cold_start_phases"]
+    assert node == {
+        "phase": "node",
+        "low_s": 80.0,
+        "high_s": 120.0,
+        "last_s": None,
+        "verdict": None,
+        "why": "a new GPU machine",
+    }
+    assert (pull["phase"], pull["low_s"], load["phase"], load["low_s"]) == (
+        "pull",
+        None,
+        "load and ready",
+        None,
+    )
+    assert (await _get(plane, f"{gateway.url}/v1/endpoints/free"))[1]["cold_start_phases"] == []
 
 
 async def test_the_declared_price_is_told_for_each_replica_and_hour(plane: Plane) -> None:

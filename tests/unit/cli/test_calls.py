@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,6 +242,51 @@ def test_status_names_what_is_wrong(holdfast: Run, gateway: Any) -> None:
     assert "last request     1970-01-01T00:00:00+00:00" in shown
     assert "last cold start  scaled 0.1 s, ready 2.2 s" in shown
     assert holdfast("status", "nope", expect=Exit.NOT_FOUND).err.startswith("error: 404 unknown-endpoint")
+
+
+NODE = {
+    "phase": "node",
+    "low_s": 80.0,
+    "high_s": 120.0,
+    "last_s": 131.25,
+    "verdict": "slower",
+    "why": "a GPU",
+}
+PULL = {"phase": "pull", "low_s": None, "high_s": None, "last_s": 61.0, "verdict": None, "why": "no size"}
+LOAD = {
+    "phase": "load and ready",
+    "low_s": 2.9,
+    "high_s": None,
+    "last_s": None,
+    "verdict": None,
+    "why": "19 GB",
+}
+
+
+def test_status_shows_each_phase_of_a_cold_start_beside_its_estimate(holdfast: Run, gateway: Any) -> None:
+    found = {"name": "echo", "cold_start_phases": [NODE, PULL, LOAD]}
+    gateway.script += [httpx2.Response(200, json=found), httpx2.Response(200, json=found)]
+    table = holdfast("status", "echo").out.split("\n\n")[1].splitlines()
+    assert [re.split(r"  +", line) for line in table] == [
+        ["COLD START", "ESTIMATED", "LAST", "THAN ESTIMATED", "FROM"],
+        ["node", "80–120 s", "131.2 s", "slower", "a GPU"],
+        ["pull", "unknown", "61.0 s", "-", "no size"],
+        ["load and ready", "2.9 s or more", "-", "-", "19 GB"],
+    ]
+    assert json.loads(holdfast("status", "echo", "--json").out)["cold_start_phases"] == [NODE, PULL, LOAD]
+
+
+def test_status_of_a_start_within_its_estimate_calls_it_neither_slower_nor_faster(
+    holdfast: Run, gateway: Any
+) -> None:
+    within = {**NODE, "last_s": 95.0, "verdict": "within"}
+    gateway.script.append(httpx2.Response(200, json={"name": "echo", "cold_start_phases": [within]}))
+    assert re.search(r"^node +80–120 s +95.0 s +- ", holdfast("status", "echo").out, re.MULTILINE)
+
+
+def test_status_shows_no_table_where_an_older_gateway_tells_no_phases(holdfast: Run, gateway: Any) -> None:
+    gateway.script.append(httpx2.Response(200, json={"name": "echo"}))
+    assert "ESTIMATED" not in holdfast("status", "echo").out
 
 
 def test_no_output_carries_colours_when_it_is_no_terminal(holdfast: Run, gateway: Any) -> None:

@@ -270,6 +270,20 @@ def test_lists_and_descriptions_of_endpoints(client: Callable[..., Client]) -> N
         made.endpoint("nope")
 
 
+def test_the_phases_of_a_cold_start_are_typed_and_what_is_new_in_them_is_passed_over(
+    client: Callable[..., Client], gateway: Any
+) -> None:
+    node = {"phase": "node", "low_s": 80, "high_s": 120, "last_s": 131.2, "verdict": "slower", "why": "a GPU"}
+    found = {"name": "echo", "cold_start_phases": [{**node, "coming": 1}, {"phase": "pull"}]}
+    gateway.script += [httpx2.Response(200, json=found), httpx2.Response(200, json={"name": "echo"})]
+    made = client()
+    assert made.endpoint("echo").cold_start_phases == (
+        holdfast_client.ColdStartPhase("node", 80, 120, 131.2, "slower", "a GPU"),
+        holdfast_client.ColdStartPhase("pull", None, None, None, None, ""),
+    )
+    assert made.endpoint("echo").cold_start_phases == (), "a gateway of before the estimates"
+
+
 def test_health_is_false_without_raising(client: Callable[..., Client], gateway: Any) -> None:
     made = client(max_retries=0)
     assert made.health()

@@ -17,7 +17,7 @@ import pulumi_holdfast as holdfast
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
 from pulumi_holdfast.plan import identities
-from pulumi_holdfast.spec.endpoint import EndpointSpec
+from pulumi_holdfast.spec.endpoint import EndpointSpec, SizesSpec
 from pulumi_holdfast.spec.scaling import ScalingSpec
 from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
 from pulumi_holdfast.spec.shared import GatewaySpec, QueueSpec, ScalerSpec, SharedSpec
@@ -247,6 +247,7 @@ def test_the_arguments_and_the_specs_have_the_same_fields() -> None:
     pairs = [
         (holdfast.EndpointArgs, EndpointSpec, {"platform", "platform_key"}, {"name", "template_ref"}),
         (holdfast.ScalingArgs, ScalingSpec, set(), set()),
+        (holdfast.SizesArgs, SizesSpec, set(), set()),
         (holdfast.SharedStackArgs, SharedSpec, {"broker_secret", "previous_broker_secret"}, {"name"}),
         (holdfast.QueueArgs, QueueSpec, set(), set()),
         (holdfast.GatewayArgs, GatewaySpec, set(), set()),

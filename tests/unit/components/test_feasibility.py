@@ -258,20 +258,22 @@ def test_recorded_answers_that_cannot_be_read_are_told(text: str, message: str) 
 def test_a_cold_start_is_estimated_by_phase_and_what_is_unknown_is_said() -> None:
     start = estimate(_spec(hardware="a10g"), image_bytes=10_000_000_000)
     assert start.text() == (
-        "a cold start takes at least 200–360 s: node 80–120 s, pull 120–240 s, load unknown (the weights' "
-        "size is not "
-        "known), ready unknown (measured once it runs: `holdfast status`)"
+        "a cold start takes at least 128–360 s: node 80–120 s, pull 48–240 s, load unknown (the weights' size is not "
+        "known: declare it with sizes.weights_gb), ready unknown (measured once it runs: `holdfast status`)"
     )
     assert start.unknown == ("load", "ready")
 
 
 def test_parallel_pull_and_weights_change_their_phases() -> None:
-    spec = _spec(hardware="a10g")
-    start = estimate(spec, image_bytes=10_000_000_000, weights_bytes=16_000_000_000, parallel_pull=True)
-    assert [(p.name, p.low_s, p.high_s) for p in start.phases[1:3]] == [
-        ("pull", 48.0, 120.0),
-        ("load", 2.4, 48.0),
-    ]
+    spec = _spec(hardware="a10g", sizes={"image_gb": 10, "weights_gb": 16})
+    pulls = {
+        parallel: [(p.phase, p.low_s, p.high_s) for p in estimate(spec, parallel_pull=parallel).phases[1:3]]
+        for parallel in (True, False, None)
+    }
+    load = ("load", 2.4, 48.0)
+    assert pulls[True] == [("pull", 48.0, 120.0), load]
+    assert pulls[False] == [("pull", 120.0, 240.0), load]
+    assert pulls[None] == [("pull", 48.0, 240.0), load], "from the fastest with it to the slowest without"
 
 
 def test_a_budget_that_no_gpu_machine_can_keep_is_told_before_requests_fail() -> None:

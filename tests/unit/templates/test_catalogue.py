@@ -70,6 +70,7 @@ def test_the_weights_and_their_licence_are_named_in_the_card(folder: Path) -> No
         revision = declaration["model"]["source"].split("revision ")[1][:40]
         assert f"--revision={revision}" in declaration["args"]
         assert "cache" in declaration
+        assert f"weights, {declaration['sizes']['weights_gb']} GB," in card
 
 
 @each_built
