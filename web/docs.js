@@ -1,9 +1,9 @@
 // The HTTP interface for people, drawn from an OpenAPI document: the gateway's own, or with ?endpoint=NAME a container's.
 import * as api from "./api.js";
 import { fill, h } from "./dom.js";
+import { groups } from "./interface.js";
 import { problemNotice } from "./watch.js";
 
-const METHODS = ["get", "head", "post", "put", "patch", "delete", "options"];
 const main = document.getElementById("main");
 
 /** `text` with its `code` marked up. */
@@ -71,19 +71,15 @@ function schemaView(name, schema, root) {
 
 /** The whole document as elements. */
 export function documentView(root, title) {
-  const operations = Object.entries(root.paths ?? {}).flatMap(([path, item]) => METHODS.filter((method) => item[method]).map((method) => ({ path, method, one: item[method], shared: item.parameters })));
-  const tags = [...new Set([...(root.tags ?? []).map((tag) => tag.name), ...operations.flatMap(({ one }) => one.tags ?? ["other"])])];
-  const described = new Map((root.tags ?? []).map((tag) => [tag.name, tag.description]));
   const schemas = Object.entries(root.components?.schemas ?? {}).filter(([name]) => !name.startsWith("problem."));
   return h("div", {},
     h("h1", { tabindex: "-1" }, title),
     root.info?.description ? h("p", {}, prose(root.info.description)) : null,
     (root.servers ?? []).length ? h("p", {}, "At ", h("code", { class: "url" }, root.servers[0].url)) : null,
-    tags.map((tag) => {
-      const mine = operations.filter(({ one }) => (one.tags ?? ["other"]).includes(tag));
-      return mine.length ? h("section", {}, h("h2", {}, tag[0].toUpperCase() + tag.slice(1)), described.get(tag) ? h("p", { class: "hint" }, described.get(tag)) : null,
-        mine.map(({ path, method, one, shared }) => operation(path, method, one, shared, root))) : null;
-    }),
+    groups(root).map((group) => h("section", {},
+      group.title ? h("h2", {}, group.title) : null,
+      group.description ? h("p", { class: "hint" }, group.description) : null,
+      group.operations.map(({ path, method, one, shared }) => operation(path, method, one, shared, root)))),
     schemas.length ? h("section", {}, h("h2", {}, "Schemas"), schemas.map(([name, schema]) => schemaView(name, schema, root))) : null,
     h("p", { class: "hint" }, "* required"));
 }

@@ -22,6 +22,27 @@ export function routes(root) {
   return found;
 }
 
+const METHODS = ["get", "head", "post", "put", "patch", "delete", "options"];
+
+/**
+ * All operations by tag, in the document's order, those without a tag last: [{title, description, operations}] with
+ * {path, method, one, shared} each. A document without tags is one group without a title.
+ */
+export function groups(root) {
+  const operations = Object.entries(root.paths ?? {}).flatMap(([path, item]) =>
+    METHODS.filter((method) => item[method]).map((method) => ({ path, method, one: item[method], shared: item.parameters })));
+  const tagsOf = ({ one }) => (one.tags?.some(Boolean) ? one.tags.filter(Boolean) : [""]);
+  const described = new Map((root.tags ?? []).map((tag) => [tag.name, tag.description]));
+  const tags = [...new Set([...described.keys(), ...operations.flatMap(tagsOf)])].filter(Boolean);
+  return [...tags, ""]
+    .map((tag) => ({
+      title: tag ? tag[0].toUpperCase() + tag.slice(1) : tags.length ? "Other" : "",
+      description: described.get(tag),
+      operations: operations.filter((one) => tagsOf(one).includes(tag)),
+    }))
+    .filter((group) => group.operations.length);
+}
+
 /** The schema as a document of its own, in which references into the whole still lead somewhere. */
 const within = (schema, root) => ({ ...schema, components: root.components ?? {} });
 

@@ -21,6 +21,7 @@ export function seconds(value) {
 export function ago(at, now) {
   if (at === null || at === undefined) return "none yet";
   const passed = Math.max(0, now - at);
+  if (passed >= 2 * 86400) return `${Math.floor(passed / 86400)} days ago`;
   return passed < 2 ? "just now" : `${seconds(passed < 60 ? Math.round(passed) : passed)} ago`;
 }
 

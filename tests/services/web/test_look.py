@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +41,17 @@ COST = {
 }
 EVENTS = [
     {
-        "at": "2026-11-24T10:00:00Z",
+        "at": (datetime.now(UTC) - timedelta(seconds=ago_s)).isoformat(timespec="seconds"),
         "type": kind,
         "reason": reason,
         "object": "pod/receipts-7d9f-x2x4q",
         "message": message,
         "count": 1,
     }
-    for kind, reason, message in (
-        ("Normal", "Scheduled", "Successfully assigned holdfast/receipts-7d9f-x2x4q to gpu-node-1"),
-        ("Warning", "Unhealthy", "Startup probe failed: connection refused"),
-        ("Normal", "Started", "Container started"),
+    for ago_s, kind, reason, message in (
+        (66, "Normal", "Scheduled", "Successfully assigned holdfast/receipts-7d9f-x2x4q to gpu-node-1"),
+        (63, "Warning", "Unhealthy", "Startup probe failed: connection refused"),
+        (61, "Normal", "Started", "Container started"),
     )
 ]
 DESKTOP = {"width": 1280, "height": 900}
@@ -60,8 +61,8 @@ PHONE = {"width": 390, "height": 844}
 async def _ocr(request: web.Request) -> web.StreamResponse:
     answer = json.loads((ROOT / "templates/ocr/examples/receipt.answer.json").read_text())
     headers = {
-        "x-queue-s": "4.812",
-        "x-model-s": "0.391",
+        "x-queue-s": "0.009",
+        "x-model-s": "0.034",
         "x-replica": "receipts-7d9f-x2x4q",
         "x-attempt": "1",
     }
@@ -86,7 +87,7 @@ def _endpoints(gateway: Any) -> None:
     gateway.parts["receipts", "logs"] = {
         "container": "model",
         "replicas": [
-            {"replica": "receipts-7d9f-x2x4q", "text": "model loaded in 1.2 s\nPOST /ocr 200 0.391 s\n"}
+            {"replica": "receipts-7d9f-x2x4q", "text": "model loaded in 1.2 s\nPOST /ocr 200 0.034 s\n"}
         ],
     }
     gateway.add(

@@ -132,6 +132,30 @@ async def test_quantities_and_dollars_are_written_for_people(module_values: Any)
     ) == [[1, 0.5, 512, 2048, None], ["$0.00", "$0.0123", "$0.80", "$99.50", "$1,235", "not known"]]
 
 
+@pytest.mark.parametrize(
+    ("tags", "document", "told"),
+    [
+        ([None, None], [], [["", "/0 /1"]]),
+        ([[], ["chat"]], [], [["Chat", "/1"], ["Other", "/0"]]),
+        ([[""], ["b", "a"]], ["a", "empty"], [["A", "/1"], ["B", "/1"], ["Other", "/0"]]),
+    ],
+)
+async def test_every_operation_of_a_document_is_shown_whatever_its_tags(
+    module_values: Any, tags: list[Any], document: list[str], told: list[list[str]]
+) -> None:
+    root = {
+        "tags": [{"name": name} for name in document],
+        "paths": {
+            f"/{index}": {"get": {} if one is None else {"tags": one}} for index, one in enumerate(tags)
+        },
+    }
+    found = await module_values(
+        "const { groups } = await load('interface');"
+        f"return groups({json.dumps(root)}).map((one) => [one.title, one.operations.map((o) => o.path).join(' ')])"
+    )
+    assert found == told
+
+
 async def test_a_containers_routes_become_forms_with_references_resolved(module_values: Any) -> None:
     interface = {
         "paths": {
@@ -292,11 +316,11 @@ async def test_times_and_sizes_are_told_for_people(module_values: Any) -> None:
         "const { seconds, bytes, ago, coldStart } = await load('words');"
         "return { s: [null, 0.0342, 0.9999, 5.62, 59.4, 75, 7260].map(seconds),"
         " b: [0, 999, 1234, 138847, 2e6].map(bytes),"
-        " a: [null, 99, 40, -200].map((at) => ago(at, 100)),"
+        " a: [null, 99, 40, -200, -172699, -350000].map((at) => ago(at, 100)),"
         " c: coldStart({ accepted: 0, scaled: 0.5, scheduled: null, pulled: 2.5, ready: 4, answered: 4.25 })"
         ".map((one) => [one.phase, one.seconds]) }"
     )
     assert told["s"] == ["–", "34 ms", "1.0 s", "5.6 s", "59 s", "1 min 15 s", "2 h 1 min"]
     assert told["b"] == ["0 B", "999 B", "1.2 kB", "139 kB", "2.0 MB"]
-    assert told["a"] == ["none yet", "just now", "1 min ago", "5 min ago"]
+    assert told["a"] == ["none yet", "just now", "1 min ago", "5 min ago", "48 h ago", "4 days ago"]
     assert told["c"] == [["scaled", 0.5], ["pulled", 2.0], ["ready", 1.5], ["answered", 0.25]]
