@@ -44,7 +44,8 @@ class ClusterReplicas:
         self._cluster = cluster
         self._namespace = namespace
         self._documents = documents
-        self._pods: kube.Objects = {}
+        self._pods: kube.Objects | None = None
+        """None: not listed yet, which is not the same as none."""
         self._events: kube.Objects = {}
         self._secrets: kube.Objects = {}
         self._by_endpoint: dict[str, list[Mapping[str, Any]]] = {}
@@ -65,7 +66,7 @@ class ClusterReplicas:
 
     def counts(self, endpoint: str) -> ReplicaCounts | None:
         """See ReplicaView."""
-        return counts(self._by_endpoint.get(endpoint, ()))
+        return None if self._pods is None else counts(self._by_endpoint.get(endpoint, ()))
 
     def running(self, endpoint: str) -> frozenset[str]:
         """See ReplicaView."""

@@ -1,7 +1,8 @@
 """What an endpoint has cost since the month began: machine time at the declared price, kept in the broker.
 
-Every gateway looks at the replicas every half a minute; whoever writes first has counted that time, for the write
-is refused to all who read before it. Time in which no gateway runs is counted for at most two minutes.
+Every gateway looks at the replicas every half a minute, and when there are more or fewer machines; whoever writes first
+has counted that time, for the write is refused to all who read before it. Time in which no gateway runs is counted for
+at most two minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ __all__ = ["Tally", "Usage", "UsageBucket", "UsageStore", "machines"]
 
 _log = Log("usage")
 _LOOK_S: Final = 30.0
+_TICK_S: Final = 2.0
+"""How soon is noticed that machines came or went; costs no more than a glance at what is in memory."""
 _MAX_GAP_S: Final = 120.0
 
 
@@ -128,6 +131,8 @@ class Usage:
         self._counts = counts
         self._clock = clock
         self._known: dict[str, tuple[str, Tally]] = {}
+        self._looked: dict[str, float] = {}
+        """When each endpoint was looked at last."""
         self._unreadable: dict[str, str] = {}
         """The month whose tally could not be read, by endpoint: told once, not every half a minute."""
 
@@ -143,24 +148,39 @@ class Usage:
     async def run(self) -> None:
         """Count for ever."""
         while True:
-            for name in list(self._documents()):
+            for name in [name for name in self._documents() if self.due(name)]:
                 try:
                     await self.look(name)
                 except BrokerError as error:
                     _log.debug("usage not counted", endpoint=name, error=str(error))
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_TICK_S)
+
+    def due(self, name: str) -> bool:
+        """Whether an endpoint is to be looked at: never done, not for half a minute, or its machines are others now."""
+        looked, known, count = self._looked.get(name), self._known.get(name), self._machines(name)
+        if count is None:
+            return False
+        changed = known is not None and known[1].machines != count
+        return looked is None or changed or self._clock() - looked >= _LOOK_S
+
+    def _machines(self, name: str) -> int | None:
+        """Machines that an endpoint takes now; None: not known, or it has no price."""
+        document, counts = self._documents().get(name), self._counts(name)
+        if document is None or document.price is None or counts is None:
+            return None
+        return machines(document.price, counts.ready + counts.pending)
 
     async def look(self, name: str) -> None:
         """Count one endpoint's time until now, unless another gateway just did. Raises BrokerError.
 
         What is stored and is no tally stays as it is: a month begun anew would look like a small one.
         """
-        document, counts = self._documents().get(name), self._counts(name)
-        if document is None or document.price is None or counts is None:
+        document, count = self._documents().get(name), self._machines(name)
+        if document is None or document.price is None or count is None:
             return
         now = self._clock()
         month = _month(now)
-        count = machines(document.price, counts.ready + counts.pending)
+        self._looked[name] = now
         known = self._known.get(name)
         if known is not None and known[0] == month and not count and not known[1].machines:
             return  # nothing runs, nothing ran: nothing to write
@@ -195,6 +215,7 @@ class Usage:
     def forget(self, endpoint: str) -> None:
         """An endpoint ceased to exist; what it cost stays stored until the month's entry expires."""
         self._known.pop(endpoint, None)
+        self._looked.pop(endpoint, None)
         self._unreadable.pop(endpoint, None)
 
 

@@ -106,6 +106,7 @@ async def test_events_are_told_and_logs_read_from_the_newest_replicas_within_bou
     ]
     cluster = kube.Cluster(url)
     view = ClusterReplicas(cluster, "ns", lambda: {"demo": DOCUMENT}, list)
+    assert view.counts("demo") is None, "not known yet is not none: the month's cost would begin with a gap"
     following = asyncio.create_task(view.run())
     try:
         async with asyncio.timeout(20):

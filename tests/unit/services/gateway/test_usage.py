@@ -78,6 +78,36 @@ async def test_an_hour_of_three_replicas_on_two_machines_is_counted_once(gateway
         assert gateway.this_month("demo") == pytest.approx(7.2, rel=0.02)
 
 
+async def test_a_gateway_looks_at_once_then_every_half_a_minute_and_when_machines_come_or_go() -> None:
+    world = World()
+    (gateway,) = world.gateways
+    assert gateway.due("demo"), "it has just started"
+    await gateway.look("demo")
+    assert not gateway.due("demo")
+    world.now += 29
+    assert not gateway.due("demo")
+    world.replicas = 1
+    assert gateway.due("demo")
+    await gateway.look("demo")
+    world.replicas = 2
+    assert not gateway.due("demo"), "on the same machine"
+    world.now += 30
+    assert gateway.due("demo")
+    assert not gateway.due("unknown")
+
+
+async def test_a_replica_that_runs_for_seconds_is_counted_for_seconds() -> None:
+    world = World(2)
+    for at_s in range(120):
+        world.replicas = int(10 <= at_s < 20)
+        for gateway in world.gateways:
+            if gateway.due("demo"):
+                await gateway.look("demo")
+        world.now += 1
+    for gateway in world.gateways:
+        assert gateway.this_month("demo") == pytest.approx(3.6 * 10 / 3600)
+
+
 async def test_nothing_runs_nothing_is_counted_and_nothing_written() -> None:
     world = World()
     await world.passes(3600)
