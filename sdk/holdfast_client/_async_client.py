@@ -220,7 +220,7 @@ class AsyncClient:
             response = await self._http.send(request, stream=True, follow_redirects=False)
         except httpx2.RequestError as error:
             return shells.failure(error, effect)
-        if effect.streamed and response.status_code < 400:
+        if shells.left_open(effect, response):
             return Reply(response.status_code, shells.lower(response.headers), handle=response)
         return await self._read(effect, response, ends_at)
 

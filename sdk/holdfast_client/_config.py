@@ -72,10 +72,17 @@ def resolve(
 
 
 def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"gateway URL is {url!r}: it must begin with http:// or https:// and a host")
-    if parts.query or parts.fragment or parts.username:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # an address in brackets that is none
+        sound = False
+    if not sound:
+        shown = url.rpartition("@")[2]  # what stands before may be a password
+        raise ConfigurationError(
+            f"gateway URL is {shown!r}: it must begin with http:// or https:// and a host"
+        )
+    if parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigurationError(
             "gateway URL has a query, fragment or user name: give scheme, host and path alone"
         )

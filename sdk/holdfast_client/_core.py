@@ -81,7 +81,7 @@ class Send:
     content: bytes = field(repr=False)
     timeout_s: float | None
     streamed: bool
-    """The reply's body is left to be read later, unless its status is 400 or above."""
+    """The reply's body is left to be read later, unless it is an error's or a redirect of the gateway."""
     on_bytes: Callable[[int, int | None], None] | None = None
     """Told the bytes received so far and their total, if known."""
 

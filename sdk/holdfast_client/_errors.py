@@ -196,7 +196,7 @@ def read_problem(headers: Mapping[str, str], body: bytes) -> Problem:
         return Problem("", "", text, "")
     try:
         found: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Problem("", "", text, "")
     return problem_of(found) or Problem("", "", text, "")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import html
 import importlib
 import io
 import mimetypes
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
@@ -23,6 +24,8 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | Any"
 OCTETS: Final = "application/octet-stream"
 MAX_DOWNLOAD_BYTES: Final = 256 * 1024 * 1024
 DOWNLOAD_TIMEOUT_S: Final = 60.0
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+", re.ASCII)
+"""RFC 6838. Anything else, which a model or a stranger's file may say, could add a header or an attribute."""
 
 _MAGIC: Final[tuple[tuple[int, bytes, str], ...]] = (
     (0, b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -93,13 +96,11 @@ class Media:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Notebooks show pictures, sound and film as such."""
         kind = self.content_type.partition("/")[0]
+        source = html.escape(self.data_uri)
         if kind == "image":
-            return {"text/plain": repr(self), "text/html": f'<img src="{self.data_uri}">'}
+            return {"text/plain": repr(self), "text/html": f'<img src="{source}">'}
         if kind in ("audio", "video"):
-            return {
-                "text/plain": repr(self),
-                "text/html": f'<{kind} controls src="{self.data_uri}"></{kind}>',
-            }
+            return {"text/plain": repr(self), "text/html": f'<{kind} controls src="{source}"></{kind}>'}
         return {"text/plain": repr(self)}
 
 
@@ -161,11 +162,13 @@ def sniff(data: bytes) -> str:
 
 
 def from_answer(content: bytes, headers: Mapping[str, str]) -> Media:
-    """An answer's body as a medium, with the file name that `content-disposition` gives."""
+    """An answer's body as a medium, with the file name that `content-disposition` gives. What its `content-type` says
+    and is no media type counts as unsaid."""
     declared = headers.get("content-type", "").partition(";")[0].strip().lower()
     message = Message()
     message["content-disposition"] = headers.get("content-disposition", "attachment")
-    return Media(content, declared or sniff(content), message.get_filename())
+    known = _MEDIA_TYPE.fullmatch(declared) is not None
+    return Media(content, declared if known else sniff(content), message.get_filename())
 
 
 def _of_kind(kind: str, source: Source) -> Media:
@@ -191,11 +194,16 @@ def _from_data_uri(text: str) -> Media:
     head, comma, body = text[5:].partition(",")
     try:
         data = base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote_to_bytes(body)
-    except binascii.Error as error:
+    except ValueError as error:
         raise MediaError(f"a data: URI whose base64 is broken: {error}") from error
     if not comma:
         raise MediaError("a data: URI without a comma: it must be data:<type>;base64,<data>")
-    return Media(data, head.removesuffix(";base64").partition(";")[0] or "text/plain")
+    declared = head.removesuffix(";base64").partition(";")[0] or "text/plain"
+    if _MEDIA_TYPE.fullmatch(declared) is None:
+        raise MediaError(
+            f"a data: URI of type {declared[:40]!r}, which is no media type: write it as image/png"
+        )
+    return Media(data, declared)
 
 
 def _download(url: str) -> Media:
@@ -216,8 +224,9 @@ def _download(url: str) -> Media:
                         f"{url} is larger than {MAX_DOWNLOAD_BYTES >> 20} MiB: download it yourself"
                     )
             declared = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         raise APIConnectionError(f"{url} cannot be fetched: {error or type(error).__name__}") from error
     name = Path(urlsplit(url).path).name or None
-    guessed = declared if declared and declared != OCTETS else mimetypes.guess_type(name or "")[0]
+    told = declared != OCTETS and _MEDIA_TYPE.fullmatch(declared) is not None
+    guessed = declared if told else mimetypes.guess_type(name or "")[0]
     return Media(bytes(data), guessed or sniff(bytes(data)), name)

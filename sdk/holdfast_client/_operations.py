@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from holdfast_client import _errors as errors
@@ -21,6 +21,8 @@ from holdfast_client._types import (
     Progress,
     TemplateInfo,
 )
+
+T = TypeVar("T")
 
 _ENDED: Final[dict[JobState, type[errors.JobError]]] = {
     JobState.FAILED: errors.JobFailedError,
@@ -87,7 +89,7 @@ def submit(session: Session, call: Call, webhook_url: str | None) -> Steps[JobSt
             "a holdfast gateway?",
             request_id=reply.headers.get(protocol.HEADER_REQUEST_ID),
         )
-    return JobStatus.parse(_json(reply))
+    return _parsed(JobStatus.parse, reply)
 
 
 def status(
@@ -98,7 +100,7 @@ def status(
     query = "?" + urlencode({"wait": f"{wait_s:g}"}) if wait_s > 0 else ""
     call = Call("GET", f"{_request_path(request_id)}{query}", endpoint)
     reply = yield from exchange(session, call, clock or Clock.start(session))
-    return JobStatus.parse(_json(reply))
+    return _parsed(JobStatus.parse, reply)
 
 
 def next_status(
@@ -160,27 +162,27 @@ def cancel(session: Session, request_id: str, endpoint: str | None) -> Steps[Job
     clock = Clock.start(session)
     reply = yield from exchange(session, call, clock)
     if reply.body:
-        return JobStatus.parse(_json(reply))
+        return _parsed(JobStatus.parse, reply)
     return (yield from status(session, request_id, endpoint, 0, clock))
 
 
 def endpoints(session: Session) -> Steps[list[EndpointInfo]]:
     """All endpoints that the gateway lists."""
     reply = yield from exchange(session, Call("GET", protocol.PATH_ENDPOINTS), Clock.start(session))
-    return [EndpointInfo.parse(one) for one in _list(_json(reply), "endpoints")]
+    return _parsed(lambda found: [EndpointInfo.parse(one) for one in _list(found, "endpoints")], reply)
 
 
 def endpoint(session: Session, name: str) -> Steps[EndpointInfo]:
     """One endpoint."""
     call = Call("GET", f"{protocol.PATH_ENDPOINTS}/{quote(name, safe='')}", name)
     reply = yield from exchange(session, call, Clock.start(session))
-    return EndpointInfo.parse(_json(reply))
+    return _parsed(EndpointInfo.parse, reply)
 
 
 def templates(session: Session) -> Steps[list[TemplateInfo]]:
     """The catalogue."""
     reply = yield from exchange(session, Call("GET", protocol.PATH_TEMPLATES), Clock.start(session))
-    return [TemplateInfo.parse(one) for one in _list(_json(reply), "templates")]
+    return _parsed(lambda found: [TemplateInfo.parse(one) for one in _list(found, "templates")], reply)
 
 
 def health(session: Session) -> Steps[bool]:
@@ -209,13 +211,22 @@ def _tell_status(session: Session, clock: Clock, found: JobStatus) -> None:
         )
 
 
-def _json(reply: Reply) -> Any:
+def _parsed(parse: Callable[[Any], T], reply: Reply) -> T:
+    """What `parse` makes of an answer. Raises APIError where it is not the answer of a gateway of ours."""
+    request_id = reply.headers.get(protocol.HEADER_REQUEST_ID)
     try:
-        return json.loads(reply.body)
-    except ValueError as error:
+        found = json.loads(reply.body)
+    except (ValueError, RecursionError) as error:
         raise errors.APIError(
-            "the gateway's answer is not JSON: is the URL a holdfast gateway?",
-            request_id=reply.headers.get(protocol.HEADER_REQUEST_ID),
+            "the gateway's answer is not JSON: is the URL a holdfast gateway?", request_id=request_id
+        ) from error
+    try:
+        return parse(found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise errors.APIError(
+            f"the gateway's answer is JSON of another form and cannot be read ({error}): is the URL a holdfast "
+            "gateway, and this client as new as it?",
+            request_id=request_id,
         ) from error
 
 

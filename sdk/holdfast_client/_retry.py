@@ -73,5 +73,5 @@ def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

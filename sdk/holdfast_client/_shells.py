@@ -50,6 +50,13 @@ def build(http: httpx2.Client | httpx2.AsyncClient, effect: Send) -> httpx2.Requ
         raise errors.APIError(f"the request cannot be sent: {error}") from error
 
 
+def left_open(effect: Send, response: httpx2.Response) -> bool:
+    """Whether the body is the caller's to read as it comes. Others are read here: nobody else would let go of them."""
+    if not effect.streamed or response.status_code >= 400:
+        return False
+    return response.status_code < 300 or errors.is_from_model(lower(response.headers))
+
+
 def lower(headers: httpx2.Headers) -> Mapping[str, str]:
     """Headers by lower-case name; repeated ones joined."""
     return {name.lower(): value for name, value in headers.items()}
