@@ -60,7 +60,10 @@ class ColdStart:
             else f"{phase.phase} unknown ({phase.why})"
             for phase in self.phases
         ]
-        return f"a cold start takes at least {self.low_s:.0f}–{self.high_s:.0f} s: {', '.join(parts)}"
+        return (
+            f"a cold start takes at least {self.low_s:.0f}–{self.high_s:.0f} s: {', '.join(parts)}; "
+            "`holdfast status` shows the last real one beside it"
+        )
 
 
 def estimate(
@@ -112,7 +115,7 @@ def _known(phase: Literal["pull", "load"], low_s: float, high_s: float, why: str
 
 
 def _ready() -> PhaseEstimate:
-    return PhaseEstimate(phase="ready", why="measured once it runs: `holdfast status`")
+    return PhaseEstimate(phase="ready", why="only a real start tells")
 
 
 def size_differs(spec: EndpointSpec, image_bytes: int) -> str | None:

@@ -13,6 +13,8 @@ from pulumi_holdfast.spec.observability import OTLP_PORT
 API: Final = "networking.k8s.io/v1"
 _PRIVATE: Final = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10"]
 """Never the internet: private networks, and the cloud's metadata address among the link-local ones."""
+_POD_IDENTITY: Final = "169.254.170.23/32"
+"""Where EKS Pod Identity's agent gives a pod the credentials of its role, on every node and nowhere else."""
 
 
 def _port(port: int, protocol: str = "TCP") -> Json:
@@ -39,6 +41,8 @@ def replica_policy(spec: EndpointSpec, meta: Meta, selector: Json) -> Manifest:
         egress_to(OTLP_PORT, watchers()),
     ]
     if spec.egress is Egress.INTERNET:
+        # Who may reach S3 may read the weights there, as its role allows; without credentials it could not.
+        egress.append(egress_to(80, {"ipBlock": {"cidr": _POD_IDENTITY}}))
         egress.append({"to": [{"ipBlock": {"cidr": "0.0.0.0/0", "except": _PRIVATE}}]})
     return Manifest(
         child="network",

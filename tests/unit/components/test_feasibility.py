@@ -259,7 +259,8 @@ def test_a_cold_start_is_estimated_by_phase_and_what_is_unknown_is_said() -> Non
     start = estimate(_spec(hardware="a10g"), image_bytes=10_000_000_000)
     assert start.text() == (
         "a cold start takes at least 128–360 s: node 80–120 s, pull 48–240 s, load unknown (the weights' size is not "
-        "known: declare it with sizes.weights_gb), ready unknown (measured once it runs: `holdfast status`)"
+        "known: declare it with sizes.weights_gb), ready unknown (only a real start tells); `holdfast status` shows the last real "
+        "one beside it"
     )
     assert start.unknown == ("load", "ready")
 

@@ -139,6 +139,12 @@ def test_a_replica_with_declared_egress_reaches_the_internet_and_no_private_netw
     assert {"10.0.0.0/8", "169.254.0.0/16"} <= set(block["ipBlock"]["except"])
 
 
+def test_a_replica_that_may_reach_s3_may_ask_for_the_credentials_of_its_role_and_others_may_not() -> None:
+    agent = (("169.254.170.23/32",), (80,))
+    assert agent in reachable(policy(endpoint(image="a:1", egress="internet"), "network"))
+    assert agent not in reachable(policy(endpoint(image="a:1"), "network"))
+
+
 def test_the_policy_of_an_endpoint_selects_its_replicas() -> None:
     planned = endpoint(image="a:1")
     wanted = policy(planned, "network").body["spec"]["podSelector"]["matchLabels"]
