@@ -23,6 +23,8 @@ REPLICAS: Final = "holdfast_replicas"
 ACTIVATION_FAILING: Final = "holdfast_activation_failing"
 WEBHOOKS: Final = "holdfast_webhooks_total"
 GATEWAYS: Final = "holdfast_gateways"
+CONNECTIONS: Final = "holdfast_connections"
+CONNECTIONS_MAX: Final = "holdfast_connections_max"
 CERTIFICATE_EXPIRY: Final = "holdfast_certificate_expiry_timestamp_seconds"
 
 EXECUTIONS: Final = "holdfast_executions_total"
@@ -156,6 +158,18 @@ CATALOGUE: Final = (
         "Attempts to deliver a webhook, by `outcome`: delivered, retried, dropped.",
     ),
     _gauge(GATEWAYS, _GATEWAY, (), "How many gateways this one knows to be alive, itself included."),
+    _gauge(
+        CONNECTIONS,
+        _GATEWAY,
+        ("state",),
+        "Callers' open connections, by `state`: working (on a request, from its head's end to its answer's), idle.",
+    ),
+    _gauge(
+        CONNECTIONS_MAX,
+        _GATEWAY,
+        (),
+        "How many of them may be working: callers beyond get 503 (`gateway-full`). Idle ones give way to new ones.",
+    ),
     _gauge(
         CERTIFICATE_EXPIRY,
         _GATEWAY,

@@ -186,6 +186,15 @@ ACTIVATION_FAILED: Final = _p(
     "contract is broken, no machine with its GPU is free, or it was not ready within "
     "`scaling.startup_budget_s`.",
 )
+GATEWAY_FULL: Final = _p(
+    "gateway-full",
+    503,
+    "This gateway takes no more connections",
+    "Send it again after `Retry-After`; raise `gateway.memory_mib` or `gateway.replicas` if this is usual.",
+    "As many callers are waiting for answers, or sending bodies, as one gateway takes "
+    "(`holdfast_connections_max`). Nothing was accepted. Connections without a request do not count: they give way.",
+    retry=True,
+)
 STOPPING: Final = _p(
     "stopping",
     503,

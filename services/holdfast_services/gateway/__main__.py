@@ -26,6 +26,7 @@ from holdfast_services.gateway.body_pages import BodyPages
 from holdfast_services.gateway.catalog import Catalog
 from holdfast_services.gateway.cluster import ClusterReplicas
 from holdfast_services.gateway.coldstart import ColdStarts
+from holdfast_services.gateway.connections import Connections, most_connections
 from holdfast_services.gateway.core.estimate import ServiceTimes
 from holdfast_services.gateway.core.ratelimit import RateLimiter
 from holdfast_services.gateway.core.refusal import Refusal
@@ -76,6 +77,7 @@ async def assemble(
     settings: Settings,
     broker: Broker,
     stack: AsyncExitStack,
+    connections: Connections,
     tracing: Tracing | None = None,
     tls: Tls | None = None,
 ) -> Assembled:
@@ -125,6 +127,7 @@ async def assemble(
     )
     metrics, server = Metrics(), Server(parts)
     metrics.follow(lambda: broker.connected)
+    metrics.follow_connections(connections)
     if tls is not None:
         metrics.follow_certificate(lambda: tls.expires_at)
     records = Records(broker)
@@ -187,10 +190,13 @@ async def run(settings: Settings, tracing: Tracing | None = None, tls: Tls | Non
             stack.push_async_callback(tracing.close)
         async with asyncio.TaskGroup() as tasks:
             context = tls.context if tls is not None else None
-            listeners = Listeners.start(tasks, settings.bind, settings.port, settings.internal_port, context)
+            connections = Connections(most_connections(settings.max_connections), loop.time)
+            listeners = Listeners.start(
+                tasks, settings.bind, settings.port, settings.internal_port, connections, context
+            )
             renewing = tasks.create_task(tls.run()) if tls is not None else None
             stopping = tasks.create_task(stop.wait())
-            starting = tasks.create_task(_start(settings, stack, tracing, tls))
+            starting = tasks.create_task(_start(settings, stack, connections, tracing, tls))
             # A listener that ends by itself (its port is taken) ends the process.
             ends = {stopping, listeners.public.task, listeners.internal.task}
             await asyncio.wait({starting, *ends}, return_when=asyncio.FIRST_COMPLETED)
@@ -214,7 +220,11 @@ async def run(settings: Settings, tracing: Tracing | None = None, tls: Tls | Non
 
 
 async def _start(
-    settings: Settings, stack: AsyncExitStack, tracing: Tracing | None, tls: Tls | None
+    settings: Settings,
+    stack: AsyncExitStack,
+    connections: Connections,
+    tracing: Tracing | None,
+    tls: Tls | None,
 ) -> Assembled:
     """Returns when the queue is reached, however long that takes."""
     broker = await Broker.connect(
@@ -224,7 +234,7 @@ async def _start(
         inbox=names.inbox_prefix("gateway"),
     )
     stack.push_async_callback(broker.close)
-    gateway = await assemble(settings, broker, stack, tracing, tls)
+    gateway = await assemble(settings, broker, stack, connections, tracing, tls)
     memory.settle()
     return gateway
 

@@ -12,9 +12,13 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from holdfast_services.gateway.connections import Connections
 from holdfast_services.gateway.together import Together
 
-__all__ = ["BoundedHttp"]
+__all__ = ["FULL", "BoundedHttp"]
+
+FULL: Final = "holdfast.full"
+"""In a request's `state`: as many connections are at work as may be, and it is to be refused."""
 
 _MAX_HEAD_BYTES: Final = 80 * 1024
 """Request line and headers. Above what the gateway forwards, so that usual excess gets a proper problem."""
@@ -35,7 +39,12 @@ _REST_BYTES: Final = 256 * 1024 * 1024
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """Closes connections whose head is too large or too slow, or whose body goes on for too long after its answer."""
+    """Closes connections whose head is too large or too slow, or whose body goes on for too long after its answer, and
+    idle ones where there are too many."""
+
+    def __init__(self, connections: Connections, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections = connections
 
     _head_bytes = 0
     _hosts = 0
@@ -55,13 +64,22 @@ class BoundedHttp(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(Together(transport, self.loop, self._lingers))  # type: ignore[arg-type]
         self._start_head_timer()
+        self._connections.arrive(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
         if self._rest_timer is not None:
             self._rest_timer.cancel()
+        self._connections.depart(self)
         super().connection_lost(exc)
+
+    def leave(self) -> bool:
+        """See Leaving. Aborted: who is to be got rid of must not hold it open by not taking part in TLS's goodbye."""
+        if self.transport.get_write_buffer_size():
+            return False
+        self.transport.abort()
+        return True
 
     def data_received(self, data: bytes) -> None:
         self._overhead_bytes += len(data)
@@ -99,8 +117,11 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_since = None
         self._overhead_bytes = 0
         self._head_complete = True
-        if not self._closes:  # what comes after the last request of a connection must not be executed
-            super().on_headers_complete()
+        if self._closes:
+            return  # what comes after the last request of a connection must not be executed
+        if not self._connections.work(self):
+            self.scope["state"][FULL] = True
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._overhead_bytes = max(0, self._overhead_bytes - _BODY_PAYS_FOR * len(body))
@@ -114,7 +135,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._answered_early() and not self.transport.is_closing():
+        if self.transport.is_closing() or not self.cycle.response_complete:
+            return
+        self._connections.rest(self, proven=not self.cycle.more_body)
+        if self.cycle.more_body:
             self._rest_bytes, self._rest_until = 0, self.loop.time() + _REST_S
             self._rest_timer = self.loop.call_later(_REST_SILENT_S, self._look_at_rest, 0)
 
@@ -143,6 +167,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._closes:
             self.transport.close()
         else:
+            self._connections.rest(self, proven=True)
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )

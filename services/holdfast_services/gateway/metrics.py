@@ -11,6 +11,7 @@ from prometheus_client import Counter, Histogram
 from holdfast_contract import metrics as names
 from holdfast_contract import problems
 from holdfast_services.exposition import Registry
+from holdfast_services.gateway.connections import Connections
 from holdfast_services.gateway.held import Held, HeldRequests
 from holdfast_services.gateway.replicas import ReplicaView
 
@@ -38,6 +39,8 @@ class Metrics:
         self._webhooks = registry.counter(names.WEBHOOKS)
         self._gateways = registry.gauge(names.GATEWAYS)
         self._certificate = registry.gauge(names.CERTIFICATE_EXPIRY)
+        self._connections = registry.gauge(names.CONNECTIONS)
+        self._most_connections = registry.gauge(names.CONNECTIONS_MAX)
         self._connected = registry.gauge(names.BROKER_CONNECTED)
         self._counters: dict[tuple[str, int, str], Counter] = {}
         self._histograms: dict[str, tuple[Histogram, Histogram]] = {}
@@ -45,6 +48,12 @@ class Metrics:
     def follow(self, connected: Callable[[], bool]) -> None:
         """Ask this whenever the metrics are read."""
         self._connected.set_function(lambda: float(connected()))
+
+    def follow_connections(self, connections: Connections) -> None:
+        """Count these, callers', whenever the metrics are read."""
+        self._connections.labels("working").set_function(lambda: connections.open - connections.idle)
+        self._connections.labels("idle").set_function(lambda: connections.idle)
+        self._most_connections.set(connections.most)
 
     def follow_certificate(self, expires_at: Callable[[], float]) -> None:
         """Ask this, in Unix seconds, whenever the metrics are read."""

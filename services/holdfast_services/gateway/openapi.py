@@ -126,7 +126,7 @@ _ANSWER_HEADERS: Final = {
 _CALL_PROBLEMS: Final = (
     p.BAD_REQUEST, p.UNAUTHENTICATED, p.FORBIDDEN, p.UNKNOWN_ENDPOINT, p.IDEMPOTENCY_RUNNING, p.GONE, p.TOO_LARGE,
     p.IDEMPOTENCY_MISMATCH, p.QUEUE_FULL, p.RATE_LIMITED, p.UPGRADE_REFUSED, p.BAD_ANSWER, p.QUEUE_DOWN, p.PAUSED,
-    p.ACTIVATION_FAILED, p.STOPPING, p.DEADLINE,
+    p.ACTIVATION_FAILED, p.GATEWAY_FULL, p.STOPPING, p.DEADLINE,
 )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def _call(method: str) -> dict[str, Any]:
 
 # --- the document -------------------------------------------------------------------------------------------
 _ABOUT_ENDPOINT: Final = (p.UNAUTHENTICATED, p.FORBIDDEN, p.UNKNOWN_ENDPOINT)
-_ABOUT_REQUEST: Final = (p.BAD_REQUEST, p.UNAUTHENTICATED, p.UNKNOWN_REQUEST, p.QUEUE_DOWN)
+_ABOUT_REQUEST: Final = (p.BAD_REQUEST, p.UNAUTHENTICATED, p.UNKNOWN_REQUEST, p.QUEUE_DOWN, p.GATEWAY_FULL)
 _TAIL: Final = {
     "name": "tail",
     "in": "query",

@@ -33,6 +33,8 @@ class Settings:
     base_url: str
     domain: str | None
     max_body_bytes: int
+    max_connections: int | None
+    """Of callers; None: as many as the files that may be open allow."""
     drain_s: float
     lame_duck_s: float
     tls_files: tuple[Path, Path] | None
@@ -72,6 +74,7 @@ class Settings:
             base_url=environ.get(names.ENV_BASE_URL) or "",
             domain=environ.get(names.ENV_DOMAIN) or None,
             max_body_bytes=int(number(names.ENV_MAX_BODY_BYTES, 256 * 1024 * 1024)),
+            max_connections=_max_connections(environ),
             drain_s=number(names.ENV_DRAIN_S, 900),
             lame_duck_s=number(names.ENV_LAME_DUCK_S, 5),
             tls_files=_tls_files(environ),
@@ -87,6 +90,17 @@ class Settings:
             otlp_endpoint=environ.get(names.ENV_OTLP_ENDPOINT) or None,
             trace_ratio=number(names.ENV_TRACE_RATIO, 1),
         )
+
+
+def _max_connections(environ: Mapping[str, str]) -> int | None:
+    text = environ.get(names.ENV_MAX_CONNECTIONS)
+    if not text:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(
+            f"{names.ENV_MAX_CONNECTIONS} is {text!r}, not a whole number from 1: correct or unset it"
+        )
+    return int(text)
 
 
 def _tls_files(environ: Mapping[str, str]) -> tuple[Path, Path] | None:

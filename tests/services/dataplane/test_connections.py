@@ -1,8 +1,9 @@
-"""Callers' connections: what becomes of the rest of a body that nobody wants."""
+"""Callers' connections: how many there may be, which give way, and what becomes of a body that nobody wants."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from raw_http import head, statuses
 
-from holdfast_contract import names
+from holdfast_contract import metrics, names
 from holdfast_services.gateway import http_protocol
+from holdfast_services.gateway.connections import Connections
 from holdfast_services.gateway.listeners import Listener
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ async def early() -> AsyncIterator[tuple[tuple[str, int], Early]]:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     async with asyncio.TaskGroup() as tasks:
-        listener = Listener.start(tasks, "127.0.0.1", port)
+        connections = Connections(100, asyncio.get_running_loop().time)
+        listener = Listener.start(tasks, "127.0.0.1", port, connections)
         app = Early()
         listener.door.open(app)
         async with asyncio.timeout(5):
@@ -169,3 +172,139 @@ async def test_what_follows_the_rest_on_a_connection_that_closes_is_not_executed
     await asyncio.sleep(0.1)
     assert app.asked == 1
     writer.close()
+
+
+# --- how many ---------------------------------------------------------------------------------------------
+MOST = 16
+
+
+async def small(plane: Plane) -> Gateway:
+    """A gateway that takes few connections; the quarter beyond is four."""
+    plane.document(max_queue=100)
+    return await plane.gateway(**{names.ENV_MAX_CONNECTIONS: str(MOST)})
+
+
+async def counted(plane: Plane, gateway: Gateway) -> dict[str, int]:
+    """Connections by state, as the gateway's metrics have them."""
+    async with plane.http.get(f"{gateway.internal_url}/metrics") as answer:
+        text = await answer.text()
+    return {
+        state: int(float(line.rpartition(" ")[2]))
+        for state in ("working", "idle")
+        for line in text.splitlines()
+        if line.startswith(f'{metrics.CONNECTIONS}{{state="{state}"}}')
+    }
+
+
+async def asked_alone(where: tuple[str, int], raw: bytes) -> bytes:
+    """The answer on a connection of its own, to its end."""
+    reader, writer = await asyncio.open_connection(*where)
+    writer.write(raw)
+    async with asyncio.timeout(60):
+        answer = await reader.readuntil(b"\r\n\r\n")
+        length = int(answer.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+        answer += await reader.readexactly(length)
+    writer.close()
+    return answer
+
+
+async def full(plane: Plane, gateway: Gateway) -> list[asyncio.Task[bytes]]:
+    """As many held requests as the gateway takes."""
+    one = head(plane, b"content-length: 0")
+    held = [asyncio.create_task(asked_alone(address(gateway), one)) for _ in range(MOST)]
+    await plane.until_depth(MOST, 0)
+    return held
+
+
+async def test_callers_beyond_the_most_are_told_so_and_held_requests_and_health_checks_are_served(
+    plane: Plane,
+) -> None:
+    gateway = await small(plane)
+    held = await full(plane, gateway)
+    where = address(gateway)
+    assert (await counted(plane, gateway))["working"] == MOST
+    for _ in range(3):
+        answer = await asked_alone(where, head(plane, b"content-length: 0"))
+        assert statuses(answer) == [503]
+        top, _, body = answer.partition(b"\r\n\r\n")
+        assert {b"retry-after: 2", b"connection: close", b"x-should-retry: true"} <= set(top.split(b"\r\n"))
+        assert b"content-type: application/problem+json" in top
+        told = json.loads(body)
+        assert told["type"].endswith("/gateway-full")
+        assert told["detail"] == "as many callers are connected to this gateway as it takes"
+        for path in (b"/healthz", b"/readyz"):
+            answer = await asked_alone(where, b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path)
+            assert statuses(answer) == [200]
+    replica = await plane.replica()
+    assert [statuses(answer) for answer in await asyncio.gather(*held)] == [[200]] * MOST
+    assert len(replica.begun()) == MOST
+    assert statuses(await asked_alone(where, head(plane, b"content-length: 0"))) == [200]
+
+
+@pytest.mark.parametrize(
+    "opened_with", [b"", b"POST /e/demo HTTP/1.1\r\nhost: x\r\n"], ids=["nothing", "half a head"]
+)
+async def test_connections_without_a_request_give_way_to_those_with_one(
+    plane: Plane, opened_with: bytes
+) -> None:
+    gateway = await small(plane)
+    where = address(gateway)
+    silent = [await asyncio.open_connection(*where) for _ in range(MOST)]
+    for _, writer in silent:
+        writer.write(opened_with)
+    await asyncio.sleep(1.2)  # beyond the time in which a request may be there and not be read yet
+    assert (await counted(plane, gateway))["idle"] >= MOST
+    held = await full(plane, gateway)
+    # Each of them took the place of one, the longest idle first.
+    ended = [await asyncio.wait_for(reader.read(), 5) for reader, _ in silent]
+    assert ended == [b""] * MOST
+    assert (await counted(plane, gateway))["working"] == MOST
+    await plane.replica()
+    assert [statuses(answer) for answer in await asyncio.gather(*held)] == [[200]] * MOST
+
+
+async def test_kept_connections_give_way_after_those_that_never_asked(plane: Plane) -> None:
+    gateway = await small(plane)
+    where = address(gateway)
+    kept = [await asyncio.open_connection(*where) for _ in range(MOST // 2)]
+    for reader, writer in kept:
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        await reader.readuntil(b"}")
+    silent = [await asyncio.open_connection(*where) for _ in range(MOST // 2)]
+    await asyncio.sleep(1.2)
+    newer = [await asyncio.open_connection(*where) for _ in range(MOST // 2)]
+    assert [await asyncio.wait_for(reader.read(), 5) for reader, _ in silent] == [b""] * (MOST // 2)
+    for reader, writer in kept:
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await asyncio.wait_for(reader.readuntil(b"}"), 5)
+    for _, writer in (*kept, *newer):
+        writer.close()
+
+
+async def test_a_flood_of_silent_connections_leaves_room_for_requests(plane: Plane) -> None:
+    gateway = await small(plane)
+    where = address(gateway)
+    await plane.replica()
+    stop = False
+    opened = 0
+
+    async def flood() -> None:
+        nonlocal opened
+        while not stop:
+            with contextlib.suppress(ConnectionError):
+                _, writer = await asyncio.open_connection(*where)
+                opened += 1
+                flooding.append(writer)
+            await asyncio.sleep(0.005)
+
+    flooding: list[asyncio.StreamWriter] = []
+    attack = asyncio.create_task(flood())
+    await plane.until_true(lambda: opened > 5 * MOST, "a flood")
+    for _ in range(20):
+        assert statuses(await asked_alone(where, head(plane, b"content-length: 0"))) == [200]
+    now = await counted(plane, gateway)
+    assert now["working"] + now["idle"] <= MOST + MOST // 4 + 1
+    stop = True
+    await attack
+    for writer in flooding:
+        writer.close()

@@ -60,6 +60,19 @@ def test_a_gateway_with_a_tls_secret_ends_tls_and_is_probed_at_its_plain_port() 
     assert port == {"name": "https", "port": 443, "targetPort": names.GATEWAY_PORT, "nodePort": 30080}
 
 
+@pytest.mark.parametrize(
+    ("gateway", "expected"),
+    [({}, 8192), ({"memory_mib": 1024}, 16_384), ({"ingress": "node-port", "tls_secret": "gpu-tls"}, 4096)],
+)
+def test_a_gateway_takes_as_many_connections_as_half_its_memory_holds(
+    gateway: dict[str, Any], expected: int
+) -> None:
+    made = testing.record(shared(gateway=gateway))
+    (container,) = made["holdfast-gateway"].inputs["spec"]["template"]["spec"]["containers"]
+    env = {item["name"]: item.get("value") for item in container["env"]}
+    assert env[names.ENV_MAX_CONNECTIONS] == str(expected)
+
+
 def test_a_gateway_without_a_tls_secret_speaks_plain_http() -> None:
     made = testing.record(shared())
     pod = made["holdfast-gateway"].inputs["spec"]["template"]["spec"]

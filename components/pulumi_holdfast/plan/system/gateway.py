@@ -20,13 +20,18 @@ from pulumi_holdfast.plan.replica import (
 from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.monitoring import tracing_env
 from pulumi_holdfast.plan.wiring import hole
-from pulumi_holdfast.spec.shared import Ingress, SharedSpec
+from pulumi_holdfast.spec.shared import GatewaySpec, Ingress, SharedSpec
 
 COMPONENT: Final = "gateway"
 NAME: Final = "holdfast-gateway"
 INTERNAL_NAME: Final = "holdfast-gateway-internal"
 DRAIN_S: Final = 60
 """Time for a stopping gateway to hand back what it holds: requests stay in the queue, callers are told."""
+CONNECTIONS_PER_MIB: Final = 16
+"""Callers' connections at work for each MiB of a gateway's memory: half of it, at 32 KiB for a held request (20 were
+measured at 10,000; docs/guides/benchmarks.md)."""
+TLS_CONNECTIONS_PER_MIB: Final = 8
+"""Likewise with TLS, which costs 31 KiB more."""
 TLS_DIR: Final = "/etc/holdfast/tls"
 HTTP_PORT: Final = {"name": "http", "port": 80}
 HTTPS_PORT: Final = {"name": "https", "port": 443}
@@ -201,6 +206,10 @@ def _tls(secret: str | None) -> tuple[list[Json], list[Json], list[Json]]:
     return env, [{"name": "tls", "mountPath": TLS_DIR, "readOnly": True}], [volume]
 
 
+def _max_connections(gateway: GatewaySpec) -> int:
+    return gateway.memory_mib * (TLS_CONNECTIONS_PER_MIB if gateway.tls_secret else CONNECTIONS_PER_MIB)
+
+
 def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
     tls_env, tls_mounts, tls_volumes = _tls(spec.gateway.tls_secret)
     env = [
@@ -209,6 +218,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         *tracing_env(spec),
         *_bodies_env(spec),
         *tls_env,
+        {"name": names.ENV_MAX_CONNECTIONS, "value": str(_max_connections(spec.gateway))},
     ]
     if spec.domain is not None:
         env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
