@@ -35,6 +35,7 @@ class Plain(BaseModel):
     queue_host_path: str | None = None
     registry_secret: str | None = None
     template_registry: str | None = None
+    template_registry_secret: str | None = None
     bodies_bucket: str | None = None
     """An S3 bucket for large bodies."""
     domain: str | None = None
@@ -78,6 +79,7 @@ class SharedSettings:
     queue_host_path: str | None
     registry_secret: str | None
     template_registry: str | None
+    template_registry_secret: str | None
     bodies_bucket: str | None
     domain: str | None
     namespace: str
@@ -127,6 +129,7 @@ class Settings:
             queue_host_path=plain.queue_host_path,
             registry_secret=plain.registry_secret,
             template_registry=plain.template_registry,
+            template_registry_secret=plain.template_registry_secret,
             bodies_bucket=plain.bodies_bucket,
             domain=plain.domain,
             namespace=plain.namespace,

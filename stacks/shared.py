@@ -41,6 +41,8 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         args["bodies_bucket"] = settings.bodies_bucket
     if settings.template_registry is not None:
         args["template_registry"] = settings.template_registry
+    if settings.template_registry_secret is not None:
+        args["template_registry_secret"] = settings.template_registry_secret
     if settings.observability is not None:
         # Its keys are those of ObservabilityArgs, which SharedStack checks.
         args["observability"] = settings.observability  # type: ignore[typeddict-item]
@@ -56,7 +58,7 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
     made = holdfast.SharedStack("holdfast", args, opts)
     platform = holdfast.Platform.of(made, tokens=settings.tokens)
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made]))
-    holdfast.offer_quickstarts(platform, settings.quickstart, settings.registry_secret, after)
+    holdfast.offer_quickstarts(platform, settings.quickstart, opts=after)
     return {
         "platform": made.platform,
         "platform_key": made.platform_key,

@@ -18,7 +18,7 @@ from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.plan import coldstart, feasibility
 from pulumi_holdfast.plan.feasibility import Answers, AnswersError, Finding, Questions, Status
 from pulumi_holdfast.plan.replay import Request, Startup, TraceError, parse_trace, replay
-from pulumi_holdfast.plan.wiring import image_on
+from pulumi_holdfast.plan.wiring import image_on, template_secret
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
 
@@ -120,7 +120,7 @@ class Looker:
         component: pulumi.Resource,
     ) -> bool:
         image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
-        asked = feasibility.questions(spec, image, contract.template_registry_secret)
+        asked = feasibility.questions(spec, image, template_secret(contract, spec))
         answers = await asyncio.to_thread(self._answers, contract.aws_region, asked)
         found = list(feasibility.findings(spec, asked, answers, self.settings.zones))
         if counted is not None:

@@ -21,7 +21,8 @@ def offer_quickstarts(
     """An endpoint for each template: shared, always warm, rate limited to 15 requests an hour unless told otherwise.
 
     `templates`: names, or mappings of `pulumi_holdfast.spec.quickstart.QuickstartSpec`'s fields.
-    `registry_secret`: Secrets Manager secret with which images of the platform's template registry are pulled.
+    `registry_secret`: Secrets Manager secret with which images of the platform's template registry are pulled; the
+    platform's own by default.
     `opts`: of every endpoint; their children, too, wait for what it depends on.
     Raises DeclarationError with every problem.
     """

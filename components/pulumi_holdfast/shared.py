@@ -129,6 +129,8 @@ class SharedStackArgs(TypedDict):
     """For services_image; none by default."""
     template_registry: NotRequired[str]
     """Registry prefix of the catalogue's images."""
+    template_registry_secret: NotRequired[str]
+    """Secrets Manager secret with that registry's credentials; none by default."""
     load_balancer_idle_s: NotRequired[int]
     """How long the load balancer before the gateway keeps a silent connection."""
     gpu_node_selector: NotRequired[dict[str, str]]

@@ -51,7 +51,7 @@ class PlatformContract(Frozen):
     template_registry: str | None = None
     """Registry prefix for images of the catalogue's templates; None: as the template says."""
     template_registry_secret: str | None = None
-    """Secrets Manager secret with that registry's credentials; None: public."""
+    """Secrets Manager secret with that registry's credentials; None: public, or by the node's role."""
     pull_secret: str | None = None
     """Secret in `namespace` with which `worker_image` is pulled; None: public, or by the node's role."""
     load_balancer_idle_s: int | None = None

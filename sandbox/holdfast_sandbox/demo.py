@@ -65,6 +65,7 @@ def shared_configuration(paths: Paths) -> dict[str, str]:
         "holdfast:servicesImage": images["holdfast/services"],
         "holdfast:registrySecret": aws.REGISTRY_SECRET,
         "holdfast:templateRegistry": f"{registry.HOST}/holdfast",
+        "holdfast:templateRegistrySecret": aws.REGISTRY_SECRET,
         "holdfast:queueServers": "1",
         "holdfast:queueHostPath": str(paths.var / "nats"),
     }

@@ -246,8 +246,14 @@ def test_one_setting_of_the_shared_stack_offers_quickstart_templates(stacks: Sta
     offered = ["embeddings", {"template": "ocr", "visibility": "public"}]
     stacks.shared.run("config", "set", "--plaintext", "holdfast:quickstart", json.dumps(offered))
     stacks.shared.run("config", "set", "--plaintext", "holdfast:tokens", json.dumps([TOKEN]))
+    stacks.shared.run(
+        "config", "set", "--plaintext", "holdfast:templateRegistry", "registry.example/holdfast"
+    )
+    stacks.shared.run("config", "set", "--plaintext", "holdfast:templateRegistrySecret", "acme/registry")
     steps = changes(stacks.shared)
     assert {steps[f"{name}-{child}"] for name in ("embeddings", "ocr") for child in CHILDREN} == {"create"}
+    assert steps["holdfast-templates-pull"] == "create"
+    assert not {"embeddings-pull", "ocr-pull"} & set(steps)
     stacks.shared.run("config", "set", "--plaintext", "holdfast:quickstart", '["orc"]')
     done = stacks.shared.attempt("preview")
     assert 'quickstart[0].template is "orc", not in the catalogue: did you mean ocr?' in done.stdout

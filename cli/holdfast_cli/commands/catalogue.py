@@ -78,7 +78,9 @@ def _describe(one: Template, as_json: bool) -> None:
     "--max-replicas", type=click.IntRange(min=1), help="At most this many replicas; default: the template's."
 )
 @click.option(
-    "--registry-secret", metavar="SECRET", help="Secrets Manager secret with the registry's credentials."
+    "--registry-secret",
+    metavar="SECRET",
+    help="Secrets Manager secret with the registry's credentials; default: the platform's for its templates.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")

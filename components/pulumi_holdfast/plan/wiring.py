@@ -23,6 +23,8 @@ def hole(name: str) -> str:
 
 DOCKER_HUB: Final = "https://index.docker.io/v1/"
 """The key under which docker configurations keep Docker Hub's credentials."""
+TEMPLATES_PULL_SECRET: Final = "holdfast-templates-pull"
+"""The pull secret of the platform's template registry, in the endpoints' namespace."""
 WIRES: Final = (
     "image",
     "registry",
@@ -47,6 +49,8 @@ def resolve(spec: EndpointSpec, platform: PlatformContract, image: str | None = 
     pull = [{"name": platform.pull_secret}] if platform.pull_secret else []
     if spec.registry_credentials:
         pull.append({"name": f"{spec.name}-pull"})
+    elif template_secret(platform, spec, image):
+        pull.append({"name": TEMPLATES_PULL_SECRET})
     reference = image_on(platform, spec, image)
     return {
         "image": reference,
@@ -73,9 +77,21 @@ def docker_key(registry: str) -> str:
 def image_on(platform: PlatformContract, spec: EndpointSpec, image: str | None = None) -> str:
     """The image reference: a template's is found below the platform's template registry."""
     wanted = image or spec.image or ""
-    if spec.template_ref is None or platform.template_registry is None or "@sha256:" in wanted:
+    if platform.template_registry is None or not _unpublished(spec, wanted):
         return wanted
     return f"{platform.template_registry.rstrip('/')}/{wanted}"
+
+
+def template_secret(platform: PlatformContract, spec: EndpointSpec, image: str | None = None) -> str | None:
+    """The Secrets Manager secret of the platform's template registry, where the image is there; else None. What an
+    endpoint declares itself goes before it."""
+    there = platform.template_registry is not None and _unpublished(spec, image or spec.image or "")
+    return platform.template_registry_secret if there else None
+
+
+def _unpublished(spec: EndpointSpec, image: str) -> bool:
+    """Whether an image is a template's that each platform has for itself; published ones are pinned by digest."""
+    return spec.template_ref is not None and "@sha256:" not in image
 
 
 def node_selector(spec: EndpointSpec, platform: PlatformContract) -> dict[str, str]:

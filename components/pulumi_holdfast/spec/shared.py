@@ -15,7 +15,7 @@ from pulumi_holdfast.spec.endpoint import Image
 from pulumi_holdfast.spec.model import AbsolutePath, Flag, Spec, Whole
 from pulumi_holdfast.spec.observability import ObservabilitySpec
 from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, nearest, problem, refused, translate
-from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
+from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec, SecretName
 
 SHARED_CHILDREN: Final = frozenset({"nats", "gateway", "scaler"})
 """The children of a shared stack that `transforms` may name."""
@@ -136,6 +136,10 @@ class SharedSpec(Spec):
     """For `services_image`, where that registry has a password."""
     template_registry: str | None = None
     """Registry prefix of the catalogue's images. None: public, as the templates say."""
+    template_registry_secret: SecretName | None = None
+    """Name or ARN in AWS Secrets Manager, as an endpoint's `registry_credentials.secret`: endpoints made from templates
+    whose image lies in `template_registry` need none of their own. None, the default: that registry has no password,
+    or nodes pull by their role."""
     load_balancer_idle_s: Whole | None = Field(default=None, ge=1)
     """How long the load balancer before the gateway keeps a silent connection: endpoints whose requests may take
     longer are refused. None: there is none, or it is not known."""
@@ -205,6 +209,15 @@ def _other_problems(spec: SharedSpec) -> list[Problem]:
                 spec.base_url,
                 "plain HTTP beside gateway.tls_secret",
                 "start it with https://, or leave tls_secret out",
+            )
+        )
+    if spec.template_registry_secret is not None and spec.template_registry is None:
+        found.append(
+            problem(
+                "template_registry_secret",
+                spec.template_registry_secret,
+                "the password of no registry",
+                "declare template_registry beside it, or leave it out",
             )
         )
     for child in spec.transforms:

@@ -11,8 +11,6 @@ import pytest
 import yaml
 from authoring import Author
 
-from holdfast_sandbox import aws
-
 pytestmark = pytest.mark.timeout(400)
 
 TEMPLATE = Path(__file__).resolve().parents[3] / "templates" / "embeddings" / "template.yaml"
@@ -23,9 +21,8 @@ def test_a_clone_answers_after_two_commands(
 ) -> None:
     example = yaml.safe_load(TEMPLATE.read_text())["examples"][0]
     body = shlex.quote(json.dumps(example["body_json"]))
-    edit = f"holdfast clone embeddings --name similar --registry-secret {aws.REGISTRY_SECRET} --yes"
 
-    author.run(edit)
+    author.run("holdfast clone embeddings --name similar --yes")
     author.run("pulumi up --yes -s sandbox")
     answer = json.loads(author.run(f"holdfast infer similar -d {body}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from holdfast_contract import names
@@ -12,8 +13,9 @@ from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.gateway import gateway, internal_url
 from pulumi_holdfast.plan.system.monitoring import monitoring
 from pulumi_holdfast.plan.system.scaler import scaler
-from pulumi_holdfast.plan.wiring import docker_key
+from pulumi_holdfast.plan.wiring import TEMPLATES_PULL_SECRET, docker_key
 from pulumi_holdfast.spec.endpoint import registry_of
+from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
 from pulumi_holdfast.spec.shared import SharedSpec
 
 PULL_SECRET: Final = "holdfast-services-pull"
@@ -30,6 +32,7 @@ def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
         _namespace("endpoints-namespace", endpoints),
         *(_secret_store(spec, child, meta) for child, meta in spaces),
         *(_pull_secret(spec, child, meta) for child, meta in spaces if spec.registry_credentials),
+        *_templates_pull_secret(spec, endpoints),
         *nats.nats(spec, system),
         *gateway(spec, system, endpoints, pull_secrets(spec)),
         *scaler(spec, system, endpoints, pull_secrets(spec)),
@@ -58,6 +61,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         worker_image=spec.services_image,
         aws_region=spec.aws_region,
         template_registry=spec.template_registry,
+        template_registry_secret=spec.template_registry_secret,
         pull_secret=PULL_SECRET if spec.registry_credentials else None,
         load_balancer_idle_s=spec.load_balancer_idle_s,
         instance_types=spec.instance_types,
@@ -111,11 +115,22 @@ def _pull_secret(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
         store=names.SECRET_STORE,
         meta=meta,
     )
-    return Manifest(
-        child=planned.child,
-        api_version=planned.api_version,
-        kind=planned.kind,
-        metadata=planned.metadata,
-        body=planned.body,
-        after=(f"{child}-secret-store",),
+    return replace(planned, after=(f"{child}-secret-store",))
+
+
+def _templates_pull_secret(spec: SharedSpec, meta: Meta) -> list[Manifest]:
+    """For the catalogue's images, in the endpoints' namespace: one for all endpoints that are made from them."""
+    if spec.template_registry is None or spec.template_registry_secret is None:
+        return []
+    prefix = spec.template_registry.rstrip("/")
+    hub = registry_of(f"{prefix}/any") == "docker.io"
+    planned = secrets.pull_secret(
+        RegistryCredentialsSpec(secret=spec.template_registry_secret),
+        child="templates-pull",
+        name=TEMPLATES_PULL_SECRET,
+        # The prefix and not its host alone, as above.
+        registry=docker_key("docker.io") if hub else prefix,
+        store=names.SECRET_STORE,
+        meta=meta,
     )
+    return [replace(planned, after=("endpoints-secret-store",))]
