@@ -24,6 +24,7 @@ ANSWERS: dict[str, Any] = {
     "zones": {},
     "quotas": {"L-DB2E81BA": {"vcpus": 768}},
 }
+TLS_IN_THE_GATEWAY = {"kind": "nlb", "tls_secret": "gpu-tls", "max_request_s": 3600}
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -33,7 +34,7 @@ def twenty(project: Any, aws: Any) -> Any:
     project.write(PROGRAM.read_text())
     (project.folder / "answers.json").write_text(json.dumps(ANSWERS))
     project.run("config", "set", "--secret", "brokerSecret", "a secret for the brokers of tests")
-    declare(project, aws)
+    declare(project, aws, ingress=TLS_IN_THE_GATEWAY)
     return project
 
 
@@ -71,7 +72,29 @@ def test_the_same_program_comes_up_stays_and_leaves_nothing(twenty: Any, aws: An
     rendered = twenty.folder / "rendered"
     made = [path.name for path in rendered.rglob("*.yaml")]
     assert all(any(f"deployment-holdfast-{name}." in one for one in made) for name in NAMES)
+    assert_tls_is_passed_through(aws)
     twenty.run("up", "--yes", "--skip-preview", "--expect-no-changes", timeout_s=400)
+    # Rendered objects cannot be read back, so only the way in is.
+    way_in = [
+        flag for name in ("balancer", "targets", "listener") for flag in ("--target", f"**::gpu-{name}")
+    ]
+    twenty.run("refresh", "--yes", "--skip-preview", "--expect-no-changes", *way_in, timeout_s=100)
     twenty.run("destroy", "--yes", "--skip-preview", timeout_s=400)
     assert leftovers(aws) == {}
     assert list(rendered.rglob("*.yaml")) == []
+
+
+def assert_tls_is_passed_through(aws: Any) -> None:
+    """One listener for TCP, silent for as long as the longest request, before gateways that are asked by TLS."""
+    balancing = aws.client("elbv2")
+    (balancer,) = balancing.describe_load_balancers()["LoadBalancers"]
+    (listener,) = balancing.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    (targets,) = balancing.describe_target_groups()["TargetGroups"]
+    kept = balancing.describe_listener_attributes(ListenerArn=listener["ListenerArn"])["Attributes"]
+    assert balancer["Type"] == "network"
+    assert (listener["Protocol"], listener["Port"]) == ("TCP", 443)
+    assert "Certificates" not in listener
+    assert {"Key": "tcp.idle_timeout.seconds", "Value": "3630"} in kept
+    assert listener["DefaultActions"][0]["TargetGroupArn"] == targets["TargetGroupArn"]
+    assert (targets["Protocol"], targets["HealthCheckProtocol"]) == ("TCP", "HTTPS")
+    assert aws.client("acm").list_certificates()["CertificateSummaryList"] == []

@@ -1,4 +1,4 @@
-"""A platform on AWS, its shared stack and twenty endpoints in one program.
+"""A platform on AWS whose gateway ends TLS, its shared stack and twenty endpoints in one program.
 
 No cluster answers behind the stand-in's EKS: the Kubernetes provider renders what it would send.
 """
@@ -29,6 +29,11 @@ shared = holdfast.SharedStack(
         "base_url": ground.base_url or "",
         "bodies_bucket": ground.bodies_bucket or "",
         "load_balancer_idle_s": ground.load_balancer_idle_s or 0,
+        "gateway": {
+            "ingress": holdfast.Ingress.NODE_PORT,
+            "node_port": ground.spec.ingress.node_port,
+            "tls_secret": ground.tls_secret or "",
+        },
         "gpu_node_selector": dict(ground.gpu_node_selector),
     },
     within,

@@ -30,6 +30,7 @@ _TG_ATTRIBUTES: Final = {
     "loadBalancingAlgorithmType": "load_balancing.algorithm.type",
     "slowStart": "slow_start.duration_seconds",
 }
+_TCP_IDLE: Final = "tcp.idle_timeout.seconds"
 
 
 def _attributes(values: Values, names: Mapping[str, str]) -> list[dict[str, str]]:
@@ -42,6 +43,14 @@ def _attributes(values: Values, names: Mapping[str, str]) -> list[dict[str, str]
 
 def _as_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _read_listener(client: Client, values: Values) -> Any:
+    found = client.describe_listeners(ListenerArns=[values.id])["Listeners"]
+    if not found:
+        return None
+    attributes = client.describe_listener_attributes(ListenerArn=values.id)["Attributes"]
+    return {**found[0], "Attributes": _read_attributes(attributes, {"tcpIdleTimeoutSeconds": _TCP_IDLE})}
 
 
 def _read_attributes(found: list[dict[str, str]], names: Mapping[str, str]) -> dict[str, Any]:
@@ -273,8 +282,7 @@ ROWS: Final = (
         unique=("loadBalancerArn", "port"),
         create=Call("create_listener", {"LoadBalancerArn": "loadBalancerArn", **_LISTENER}),
         identity="Listeners[0].ListenerArn",
-        read=Call("describe_listeners", {"ListenerArns": lambda values: [values.id]}),
-        found="Listeners[0]",
+        read=_read_listener,
         outputs={
             "arn": "ListenerArn",
             "loadBalancerArn": "LoadBalancerArn",
@@ -283,6 +291,7 @@ ROWS: Final = (
             "sslPolicy": "SslPolicy",
             "certificateArn": "Certificates[0].CertificateArn",
             "defaultActions": _declared_actions,
+            "tcpIdleTimeoutSeconds": "Attributes.tcpIdleTimeoutSeconds",
         },
         updates=(
             Update(
@@ -296,10 +305,7 @@ ROWS: Final = (
                     {
                         "ListenerArn": "@id",
                         "Attributes": lambda values: [
-                            {
-                                "Key": "tcp.idle_timeout.seconds",
-                                "Value": str(values.get("tcpIdleTimeoutSeconds", 350)),
-                            }
+                            {"Key": _TCP_IDLE, "Value": str(values.get("tcpIdleTimeoutSeconds", 350))}
                         ],
                     },
                 ),
