@@ -19,6 +19,8 @@ __all__ = ["Reason", "counts", "diagnose", "first_ready", "start_phases"]
 Object = Mapping[str, Any]
 _CRASHES: Final = 2
 """Restarts of one pod until a crash counts as a loop: one may be an accident."""
+_LASTING_S: Final = 600.0
+"""A container that ran for so long is not in a loop, however often it was restarted before: as kubelets see it."""
 _PULL_FAILURES: Final = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 )
@@ -107,7 +109,11 @@ def _pull(endpoint: str, image: str, why: str, message: str) -> Reason | None:
 
 
 def _crashed(status: Object) -> bool:
-    return int(status.get("restartCount") or 0) >= _CRASHES and not status.get("ready")
+    if int(status.get("restartCount") or 0) < _CRASHES or status.get("ready"):
+        return False
+    ended = (status.get("lastState") or {}).get("terminated") or {}
+    began, end = _time(ended.get("startedAt")), _time(ended.get("finishedAt"))
+    return began is None or end is None or end - began < _LASTING_S
 
 
 def _crash(endpoint: str, status: Object) -> Reason:

@@ -161,6 +161,16 @@ def test_a_crash_loop_tells_the_exit_code_and_what_the_container_said() -> None:
     assert told(pod(last=last, restarts=2)) == said
 
 
+@pytest.mark.parametrize(
+    ("ended", "loops"), [("2025-11-24T14:09:59Z", True), ("2025-11-24T14:10:00Z", False)]
+)
+def test_a_container_that_ran_for_ten_minutes_is_in_no_loop_however_often_it_was_restarted(
+    ended: str, loops: bool
+) -> None:
+    last = {"terminated": {"exitCode": 137, "startedAt": "2025-11-24T14:00:00Z", "finishedAt": ended}}
+    assert (told(pod(last=last, restarts=5)) is not None) == loops
+
+
 def test_running_out_of_memory_is_told_as_such() -> None:
     last = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     assert "needs more memory than `hardware.memory` allows" in str(told(pod(last=last, restarts=2)))
