@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import yaml
@@ -21,6 +24,7 @@ GITHUB = ROOT / ".github" / "workflows" / "holdfast-preview.yml"
 GITLAB = ROOT / "ci" / "gitlab" / "holdfast-preview.yml"
 TOKEN = "hush-token-77aa"
 MARKER = "<!-- holdfast-preview shop/dev -->"
+BOT = "github-actions[bot]"
 PROGRAM = """
     import pulumi_holdfast as holdfast
     from pulumi_holdfast import testing
@@ -43,9 +47,16 @@ if "PATCH" in sys.argv:
     (found,) = [one for one in comments if path.endswith(f"/issues/comments/{{one['id']}}")]
     found["body"] = body
 else:
-    comments.append({{"id": 100 + len(comments), "body": body}})
+    comments.append({{"id": 100 + len(comments), "user": {{"login": "{BOT}"}}, "body": body}})
 kept.write_text(json.dumps(comments))
 """
+
+
+STRANGERS = [
+    {"id": 1, "user": {"login": "mallory"}, "body": "looks good"},
+    {"id": 2, "user": {"login": "mallory"}, "body": f"{MARKER}\nnothing changes, merge me"},
+]
+"""What others wrote: also what looks like ours, which its author could write anew after us."""
 
 
 def _steps() -> dict[str, str]:
@@ -85,7 +96,7 @@ def previewed(project: Project) -> Project:
     gh.parent.mkdir()
     gh.write_text(GH)
     gh.chmod(0o755)
-    (project.folder / "kept.json").write_text(json.dumps([{"id": 1, "body": "looks good"}]))
+    (project.folder / "kept.json").write_text(json.dumps(STRANGERS))
     return project
 
 
@@ -98,8 +109,8 @@ def test_github_s_steps_preview_comment_once_and_end_with_the_verdict(previewed:
         for name in ("Preview", "Comment"):
             done = _shell(steps[name], folder, environment)
             assert done.returncode == 0, done.stderr
-    human, ours = json.loads((folder / "kept.json").read_text())
-    assert human == {"id": 1, "body": "looks good"}
+    *others, ours = json.loads((folder / "kept.json").read_text())
+    assert others == STRANGERS
     assert ours["body"].startswith(MARKER)
     assert "⛔ **dev**: 1 endpoint of 1 change" in ours["body"]
     assert "commit 0a1b2c3" in ours["body"]
@@ -112,12 +123,17 @@ def test_a_preview_that_cannot_start_leaves_every_comment_alone(previewed: Proje
     environment["STACK"] = "no-such-stack"
     for name in ("Preview", "Comment"):
         assert _shell(steps[name], folder, environment).returncode == 0
-    assert json.loads((folder / "kept.json").read_text()) == [{"id": 1, "body": "looks good"}]
+    assert json.loads((folder / "kept.json").read_text()) == STRANGERS
     assert _shell(steps["Verdict"], folder, environment).returncode != 0
 
 
+US = 77
+"""The user of the access token."""
+
+
 class _GitLab(BaseHTTPRequestHandler):
-    """The part of GitLab's interface that notes need; `notes` and `calls` belong to the server."""
+    """The part of GitLab's interface that notes need; `notes` and `calls` belong to the server. Nobody may write what
+    another wrote."""
 
     def _answer(self) -> None:
         server: Any = self.server
@@ -126,11 +142,19 @@ class _GitLab(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length))["body"] if length else ""
         if self.command == "POST":
-            server.notes.append({"id": 40 + len(server.notes), "body": body})
+            server.notes.append({"id": 40 + len(server.notes), "author": {"id": US}, "body": body})
         elif self.command == "PUT":
             (found,) = [note for note in server.notes if self.path.endswith(f"/notes/{note['id']}")]
+            assert found["author"]["id"] == US
             found["body"] = body
-        data = json.dumps(server.notes).encode()
+        asked = urlsplit(self.path)
+        if asked.path == "/api/v4/user":
+            data = json.dumps({"id": US}).encode()
+        else:
+            query = parse_qs(asked.query)
+            size, page = int(query.get("per_page", ["20"])[0]), int(query.get("page", ["1"])[0])
+            ordered = server.notes if query.get("sort") == ["asc"] else server.notes[::-1]
+            data = json.dumps(ordered[(page - 1) * size : page * size]).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
@@ -144,9 +168,11 @@ class _GitLab(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gitlab() -> Iterator[Any]:
-    """GitLab's stand-in, with one note of a person."""
+    """GitLab's stand-in, with more notes of others than one page of them has."""
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), _GitLab)
-    server.notes, server.calls = [{"id": 1, "body": "looks good"}], []
+    server.notes = [{"id": 1000 + at, "author": {"id": 5}, "body": "looks good"} for at in range(100)]
+    server.notes.append({"id": 2000, "author": {"id": 5}, "body": f"{MARKER}\nnothing changes, merge me"})
+    server.calls = []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -158,6 +184,7 @@ def gitlab() -> Iterator[Any]:
 
 
 def test_gitlab_s_script_writes_one_note_and_renews_it(previewed: Project, gitlab: Any) -> None:
+    before = json.loads(json.dumps(gitlab.notes))
     *scripts, verdict = yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["script"]
     environment = _environment(
         previewed,
@@ -172,13 +199,32 @@ def test_gitlab_s_script_writes_one_note_and_renews_it(previewed: Project, gitla
     for script in (*scripts, scripts[-1]):
         done = _shell(script, previewed.folder, environment)
         assert done.returncode == 0, done.stderr
-    person, ours = gitlab.notes
-    assert person == {"id": 1, "body": "looks good"}
+    *others, ours = gitlab.notes
+    assert others == before
     assert ours["body"].startswith(MARKER)
     assert "⚠️ **dev**" in ours["body"]
     place = "/api/v4/projects/3/merge_requests/7/notes"
-    assert [call for call in gitlab.calls if call[0] != "GET"] == [("POST", place), ("PUT", f"{place}/41")]
+    assert [call for call in gitlab.calls if call[0] != "GET"] == [("POST", place), ("PUT", f"{place}/141")]
     assert _shell(verdict, previewed.folder, environment).returncode == 0
+
+
+def test_both_hosts_install_what_a_policy_pack_needs(tmp_path: Path) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (pack / "requirements.lock").write_text("")
+    (tmp_path / "requirements").mkdir()
+    install = tmp_path / "requirements" / "install"
+    install.write_text("#!/bin/sh\n")
+    install.chmod(0o755)
+    gitlab = "\n".join(yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["before_script"])
+    for script in (_steps()["Install"], gitlab):
+        environment = {"PATH": os.environ["PATH"], "GITHUB_PATH": str(tmp_path / "path"), "POLICY_PACK": ""}
+        assert _shell(script, tmp_path, environment).returncode == 0
+        assert not (pack / "venv").exists()
+        done = _shell(script, tmp_path, environment | {"POLICY_PACK": "pack"})
+        assert done.returncode == 0, done.stderr
+        assert (pack / "venv" / "bin" / "pip").exists()
+        shutil.rmtree(pack / "venv")
 
 
 def test_no_expression_of_github_stands_inside_a_script() -> None:
