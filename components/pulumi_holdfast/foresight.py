@@ -75,15 +75,15 @@ class Looker:
         """Tell what can be known of an endpoint. Nothing outside previews."""
         if not pulumi.runtime.is_dry_run():
             return
-        self._replay(spec, component)
+        trace = self._trace(spec)
         if self.settings.feasibility is Feasibility.OFF:
-            _cold_start(spec, None, component)
+            _starts(spec, trace, None, component)
             return
         counted = self._count(spec)
         self._open += 1
 
         def checked(known: PlatformContract) -> Awaitable[bool]:
-            return self._checked(spec, known, counted, component)
+            return self._checked(spec, known, counted, trace, component)
 
         done: pulumi.Output[bool] = contract.apply(checked)
         del done  # Pulumi waits for every output of a program
@@ -93,10 +93,11 @@ class Looker:
         spec: EndpointSpec,
         contract: PlatformContract,
         counted: tuple[str, float, int] | None,
+        trace: Sequence[Request] | None,
         component: pulumi.Resource,
     ) -> bool:
         try:
-            refused = await self._looked(spec, contract, counted, component)
+            refused = await self._looked(spec, contract, counted, trace, component)
             if refused and self.settings.feasibility is Feasibility.ENFORCE:
                 self._refused.append(spec.name)
         finally:
@@ -117,6 +118,7 @@ class Looker:
         spec: EndpointSpec,
         contract: PlatformContract,
         counted: tuple[str, float, int] | None,
+        trace: Sequence[Request] | None,
         component: pulumi.Resource,
     ) -> bool:
         image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
@@ -127,7 +129,7 @@ class Looker:
             code, total, count = counted
             found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
         known = answers.images.get(image) if image else None
-        _cold_start(spec, known.bytes if known else None, component)
+        _starts(spec, trace, known.bytes if known else None, component)
         refused = self._report(spec, found, answers, component)
         # Messages of a resource wait for its URN in tasks that nobody else waits for.
         await component.urn.future()
@@ -176,18 +178,16 @@ class Looker:
             _tell(spec, "refused", f"{text}{when}", component, log)
         return bool(failed)
 
-    def _replay(self, spec: EndpointSpec, component: pulumi.Resource) -> None:
+    def _trace(self, spec: EndpointSpec) -> Sequence[Request] | None:
         if self.settings.traces is None:
-            return
+            return None
         file = self.settings.traces / f"{spec.name}.csv"
         if not file.is_file():
-            return
+            return None
         try:
-            trace = parse_trace(_text(file, "holdfast:traces"))
+            return parse_trace(_text(file, "holdfast:traces"))
         except TraceError as error:
             raise ForesightError(f"{file}: {error}") from None
-        text = replayed(spec, trace)
-        pulumi.log.info(f'endpoint "{spec.name}": {text}', component)
 
 
 class _Live:
@@ -206,20 +206,40 @@ class _Live:
         return answers
 
 
-def replayed(spec: EndpointSpec, trace: Sequence[Request]) -> str:
-    """One line: what the declared scaling would have done with a trace."""
-    low = coldstart.estimate(spec).low_s
-    done = replay(trace, spec.scaling, startup=Startup(machine_s=low), gpus=spec.hardware.gpus)
+def replayed(spec: EndpointSpec, trace: Sequence[Request], image_bytes: int | None = None) -> str:
+    """One line: what the declared scaling would have done with a trace.
+
+    Each new replica takes the least that its phases are estimated at; one without a figure counts nothing, or as
+    `Startup` says. `image_bytes`: as the registry told; None: as declared.
+    """
+    phases = {one.phase: one.low_s or 0.0 for one in coldstart.estimate(spec, image_bytes=image_bytes).phases}
+    usual = Startup()
+    startup = Startup(machine_s=phases["node"], pull_s=phases["pull"], ready_s=usual.ready_s + phases["load"])
+    scaling = spec.scaling
+    done = replay(trace, scaling, startup=startup, gpus=spec.hardware.gpus, max_queue=scaling.max_queue)
     unit = "GPU hours" if spec.hardware.gpus else "replica hours"
+    refused = f", {done.refused} refused (scaling.max_queue is {scaling.max_queue})" if done.refused else ""
     return (
         f"replay of {done.requests} requests: {done.cold_starts} cold starts, waiting p50 {done.waiting_p50_s:.1f} s, "
         f"p99 {done.waiting_p99_s:.1f} s, {done.gpu_hours:.2f} {unit} ({done.busy_gpu_hours:.2f} at work), "
-        f"{done.peak_replicas} replicas at most"
+        f"{done.peak_replicas} replicas at most{refused}"
     )
 
 
+def _starts(
+    spec: EndpointSpec,
+    trace: Sequence[Request] | None,
+    image_bytes: int | None,
+    component: pulumi.Resource,
+) -> None:
+    """What follows from how long replicas take to start. `image_bytes`: as the registry told; None: it was not asked,
+    or did not tell."""
+    _cold_start(spec, image_bytes, component)
+    if trace is not None:
+        pulumi.log.info(f'endpoint "{spec.name}": {replayed(spec, trace, image_bytes)}', component)
+
+
 def _cold_start(spec: EndpointSpec, image_bytes: int | None, component: pulumi.Resource) -> None:
-    """`image_bytes`: as the registry told; None: it was not asked, or did not tell."""
     differs = coldstart.size_differs(spec, image_bytes) if image_bytes else None
     if differs:
         _tell(spec, "warning", differs, component, pulumi.log.warn)

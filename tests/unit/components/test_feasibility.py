@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import pulumi_holdfast as holdfast
 from pulumi_holdfast import testing
-from pulumi_holdfast.foresight import Looker, replayed
+from pulumi_holdfast.foresight import Looker
 from pulumi_holdfast.plan.coldstart import beyond_budget, estimate
 from pulumi_holdfast.plan.feasibility import (
     Answers,
@@ -29,7 +29,6 @@ from pulumi_holdfast.plan.feasibility import (
     quota_of,
     vcpus_wanted,
 )
-from pulumi_holdfast.plan.replay import Request
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
 from pulumi_holdfast.spec.parse import parse_endpoint
@@ -259,8 +258,8 @@ def test_a_cold_start_is_estimated_by_phase_and_what_is_unknown_is_said() -> Non
     start = estimate(_spec(hardware="a10g"), image_bytes=10_000_000_000)
     assert start.text() == (
         "a cold start takes at least 128–360 s: node 80–120 s, pull 48–240 s, load unknown (the weights' size is not "
-        "known: declare it with sizes.weights_gb), ready unknown (only a real start tells); `holdfast status` shows the last real "
-        "one beside it"
+        "known: declare it with sizes.weights_gb), ready unknown (only a real start tells); `holdfast status` shows "
+        "the last real one beside it"
     )
     assert start.unknown == ("load", "ready")
 
@@ -295,15 +294,6 @@ def test_a_larger_image_never_starts_faster(one: int, more: int) -> None:
     assert small.low_s <= large.low_s
     assert small.high_s <= large.high_s
     assert small.low_s <= small.high_s
-
-
-def test_a_replay_says_what_the_declared_scaling_would_have_done() -> None:
-    trace = [Request(0.0, 10.0), Request(5.0, 10.0), Request(2000.0, 10.0)]
-    spec = _spec(hardware="a10g", scaling={"max_replicas": 2})
-    assert replayed(spec, trace) == (
-        "replay of 3 requests: 2 cold starts, waiting p50 85.1 s, p99 90.0 s, 0.33 GPU hours (0.01 at work), "
-        "2 replicas at most"
-    )
 
 
 # --- in a preview ---------------------------------------------------------------------------------------------
