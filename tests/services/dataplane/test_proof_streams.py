@@ -56,17 +56,25 @@ async def test_a_slow_reader_costs_no_memory_and_disturbs_nobody(
     assert max(grown) < 16 * MIB
 
 
-async def test_many_callers_who_leave_cause_no_execution_and_leave_no_trace(plane: Plane) -> None:
+async def test_many_callers_who_leave_cause_no_execution_and_leave_no_trace(
+    plane: Plane, figures: Callable[[str], None]
+) -> None:
     plane.document()
     gateway = await plane.gateway()
     asked = [asyncio.create_task(ask(plane, gateway)) for _ in range(100)]
     await plane.until_depth(100, 0)
     for task in asked:
         task.cancel()
+    left = time.monotonic()
     await asyncio.gather(*asked, return_exceptions=True)
     await plane.until_depth(0, 0)
+    withdrawn_s = time.monotonic() - left
     replica = await plane.replica()
     assert await ask(plane, gateway) == 200
+    figures(
+        f"{len(asked)} callers left while queued: {len(replica.begun()) - 1} executions, "
+        f"the queue empty {withdrawn_s:.2f} s after they left"
+    )
     assert len(replica.begun()) == 1
     async with plane.http.get(f"{gateway.internal_url}/metrics") as metrics:
         assert 'cause="gone",code="499",endpoint="demo"} 100.0' in await metrics.text()

@@ -1,4 +1,4 @@
-"""The scaler as KEDA sees it: a real process, a real broker. Prints its figures."""
+"""The scaler as KEDA sees it: a real process, a real broker. Prints its figures, also where it passes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import signal
 import statistics
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -14,8 +14,13 @@ from waiting import until
 
 from holdfast_contract.autoscaling import METRIC_NAME
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-async def test_a_wake_reaches_keda_within_100_ms(world: Any, document: Any) -> None:
+
+async def test_a_wake_reaches_keda_within_100_ms(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     endpoints = [f"e{number}" for number in range(40)]
     await world.declare(*(document(name) for name in endpoints))
     keda = world.keda(await world.scaler())
@@ -27,14 +32,16 @@ async def test_a_wake_reaches_keda_within_100_ms(world: Any, document: Any) -> N
         sent = await world.accept(name, "r1")
         await until(lambda stream=stream: stream.said, "the stream said true")
         took_ms.append(1000 * (stream.said[0][0] - sent))
-    print(f"wake to true: p50 {statistics.median(took_ms):.1f} ms, worst of 40 {max(took_ms):.1f} ms")
+    figures(f"wake to true: p50 {statistics.median(took_ms):.1f} ms, worst of 40 {max(took_ms):.1f} ms")
     assert max(took_ms) <= 100
     for stream in streams.values():
         assert [value for _, value in stream.said] == [True]
         await stream.close()
 
 
-async def test_a_busy_endpoint_is_told_once_per_edge(world: Any, document: Any) -> None:
+async def test_a_busy_endpoint_is_told_once_per_edge(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     await world.declare(document(timeout_s=1))
     keda = world.keda(await world.scaler())
     stream = keda.stream("chat")
@@ -48,7 +55,9 @@ async def test_a_busy_endpoint_is_told_once_per_edge(world: Any, document: Any) 
             await world.finish("chat")
         await until(lambda: _inactive(keda), "the endpoint is idle")
         assert [value for _, value in stream.said] == [True] * edge
-    assert world.scalers[0].figure("holdfast_scaler_wakes_total ") == 60
+    wakes = world.scalers[0].figure("holdfast_scaler_wakes_total ")
+    figures(f"{wakes:.0f} wakes over 3 edges: `true` was pushed {len(stream.said)} times")
+    assert wakes == 60
     await stream.close()
 
 
@@ -56,7 +65,9 @@ async def _inactive(keda: Any) -> bool:
     return not await keda.is_active("chat")
 
 
-async def test_idle_begins_between_the_timeout_and_five_seconds_later(world: Any, document: Any) -> None:
+async def test_idle_begins_between_the_timeout_and_five_seconds_later(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     """Counted from the end of the last request, by one who asks every 5 seconds, as KEDA does."""
     timeout_s = 3
     await world.declare(document(timeout_s=timeout_s))
@@ -67,7 +78,7 @@ async def test_idle_begins_between_the_timeout_and_five_seconds_later(world: Any
     ended = time.monotonic()
     await until(lambda: _inactive(keda), "the endpoint is idle")
     seen_s = time.monotonic() - ended
-    print(f"timeout {timeout_s} s: inactive {seen_s:.3f} s after the end of the last request")
+    figures(f"timeout {timeout_s} s: inactive {seen_s:.3f} s after the end of the last request")
     # An asker in steps of 5 s sees it up to 5 s later; the scaler's own part is far below that.
     assert timeout_s - 0.01 <= seen_s <= timeout_s + 0.5
 
@@ -158,7 +169,9 @@ async def test_a_paused_endpoint_is_inactive_and_wakes_when_resumed(world: Any, 
     await stream.close()
 
 
-async def test_sigterm_ends_streams_cleanly_and_the_process_in_time(world: Any, document: Any) -> None:
+async def test_sigterm_ends_streams_cleanly_and_the_process_in_time(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     await world.declare(*(document(f"e{number}") for number in range(50)))
     scaler = await world.scaler()
     keda = world.keda(scaler)
@@ -171,7 +184,10 @@ async def test_sigterm_ends_streams_cleanly_and_the_process_in_time(world: Any, 
     await until(
         lambda: all(stream.code is not None for stream in streams), "all streams have ended", deadline_s=5
     )
-    print(f"SIGTERM with 50 streams: ended after {1000 * took_s:.0f} ms")
+    clean = sum(stream.code is grpc.StatusCode.OK for stream in streams)
+    figures(
+        f"SIGTERM: {clean} of {len(streams)} streams ended cleanly, the process after {1000 * took_s:.0f} ms"
+    )
     assert {stream.code for stream in streams} == {grpc.StatusCode.OK}
     assert scaler.process.code == 0
     assert took_s < 5
@@ -187,7 +203,9 @@ async def test_a_stream_that_its_client_leaves_is_forgotten(world: Any, document
     await until(lambda: scaler.figure("holdfast_scaler_streams ") == 0, "the stream is closed")
 
 
-async def test_a_killed_broker_gives_errors_and_never_a_zero_and_recovers(world: Any, document: Any) -> None:
+async def test_a_killed_broker_gives_errors_and_never_a_zero_and_recovers(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     await world.declare(document("busy", timeout_s=2), document("idle", timeout_s=2))
     scaler = await world.scaler()
     keda = world.keda(scaler)
@@ -219,7 +237,7 @@ async def test_a_killed_broker_gives_errors_and_never_a_zero_and_recovers(world:
             return False
 
     await until(recovered, "the scaler answers again")
-    print(
+    figures(
         f"broker down: {len(refusals)} refusals, no zero; answers {time.monotonic() - back:.2f} s after its return"
     )
     await until(lambda: world.broker.connected, "the gateway is back")
@@ -239,14 +257,16 @@ async def test_a_request_queued_while_no_scaler_ran_wakes_its_endpoint(world: An
     await stream.close()
 
 
-async def test_a_wake_that_was_lost_is_made_up_for_within_a_sweep(world: Any, document: Any) -> None:
+async def test_a_wake_that_was_lost_is_made_up_for_within_a_sweep(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     await world.declare(document())
     keda = world.keda(await world.scaler())
     stream = keda.stream("chat")
     assert not await keda.is_active("chat")
     sent = await world.accept("chat", "r1", wake=False)
     await until(lambda: stream.said, "the stream said true", deadline_s=8)
-    print(f"lost wake: noticed after {stream.said[0][0] - sent:.1f} s")
+    figures(f"lost wake: noticed after {stream.said[0][0] - sent:.1f} s")
     assert stream.said[0][0] - sent <= 6
     await stream.close()
 
@@ -270,7 +290,9 @@ async def test_a_scaler_without_a_broker_still_ends_in_time(world: Any) -> None:
     await until(lambda: scaler.process.ended, "the scaler has ended", deadline_s=5)
 
 
-async def test_two_scalers_tell_the_same_and_one_may_be_killed(world: Any, document: Any) -> None:
+async def test_two_scalers_tell_the_same_and_one_may_be_killed(
+    world: Any, document: Any, figures: Callable[[str], None]
+) -> None:
     await world.declare(document(timeout_s=2))
     first, second = await world.scaler(), await world.scaler()
     kedas = [world.keda(first), world.keda(second)]
@@ -290,7 +312,7 @@ async def test_two_scalers_tell_the_same_and_one_may_be_killed(world: Any, docum
     sent = await world.accept("chat", "again")
     await until(lambda: all(len(stream.said) == 2 for stream in streams), "both said true again")
     worst_ms = 1000 * max(stream.said[1][0] - sent for stream in streams)
-    print(f"two scalers: both said true within {worst_ms:.1f} ms")
+    figures(f"two scalers: both said true within {worst_ms:.1f} ms")
     assert worst_ms <= 100
     first.process.kill()
     assert await kedas[1].is_active("chat")
