@@ -362,7 +362,8 @@ def activation_refusal(failure: str) -> Refusal:
 def _expire(held: Held, message: RequestMessage) -> None:
     if not held.committed:
         waited = message.deadline_at - message.accepted_at
-        where = f"replica {held.replica} worked on it" if held.running else "no replica took it"
+        # Which one, its answer would have said.
+        where = "a replica worked on it" if held.running else "no replica took it"
         held.finish(Refusal(problems.DEADLINE, f"{waited:.0f} s passed; {where}", retry=False))
 
 

@@ -181,8 +181,8 @@ async def test_a_deadline_that_passes_while_running_is_504_and_stops_the_model(p
     plane.document()
     gateway = await plane.gateway()
     replica = await plane.replica(STANDIN_DELAY_MS="20000")
-    status, _, _ = await ask(plane, gateway.endpoint("demo"), headers={"x-deadline": "1"})
-    assert status == 504
+    status, _, raw = await ask(plane, gateway.endpoint("demo"), headers={"x-deadline": "1"})
+    assert (status, json.loads(raw)["detail"]) == (504, "1 s passed; a replica worked on it")
     left = time.monotonic()
     while [entry["event"] for entry in replica.executions()] != ["begin", "end"]:
         assert time.monotonic() - left < 1.5
