@@ -79,6 +79,8 @@ class GatewaySpec(Spec):
     cpu: float = Field(default=0.1, ge=0.01, le=64)
     """vCPUs reserved for each replica."""
     memory_mib: Whole = Field(default=512, ge=128, le=65536)
+    """Of each replica. 512 by default. For each MiB a gateway takes 16 callers at once, held ones included, and 8
+    where it ends TLS: callers beyond are told to come again (503)."""
 
 
 class ScalerSpec(Spec):
