@@ -90,6 +90,11 @@ class Platform:
         answer = httpx2.get(f"{gateway_url or self.sandbox.gateway_url}{path}", headers=headers, timeout=20)
         return Answer(answer.status_code, dict(answer.headers), answer.content, time.monotonic() - began)
 
+    def command(self, *words: str) -> str:
+        """What a command prints in a terminal of a caller's; fails the test with its output where it fails."""
+        token = f"HOLDFAST_TOKEN={self.token}"
+        return str(self.sandbox.command("env", token, *words).stdout)
+
     def calls(self, count: int, endpoint: str, route: str = "/run", **options: Any) -> list[Answer]:
         """The same, `count` times at once."""
         with concurrent.futures.ThreadPoolExecutor(count) as threads:

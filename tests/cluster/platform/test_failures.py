@@ -24,14 +24,15 @@ def refused(stack: Any, platform: Any) -> Callable[..., str]:
     """Declares a broken endpoint beside a working one, calls both, and returns why the broken one refused."""
 
     def declare_and_call(**broken: Any) -> str:
+        endpoint = {"scaling": SCALING, **broken}
         stack.declare(
-            broken={"scaling": SCALING, **broken},
+            broken=endpoint,
             works={"scaling": {**SCALING, "startup_budget_s": 80, "max_request_s": 100}},
         )
         stack.project.up()
         answer = platform.call(stack.name("broken"))
         assert answer.status == 503, answer.body
-        assert answer.seconds < SCALING["startup_budget_s"] + MARGIN_S
+        assert answer.seconds < endpoint["scaling"]["startup_budget_s"] + MARGIN_S
         assert answer.headers["content-type"] == "application/problem+json"
         problem = answer.json
         assert problem["type"].endswith("activation-failed")
@@ -84,8 +85,9 @@ def test_a_container_that_crashes(refused: Callable[..., str]) -> None:
 
 
 def test_a_model_that_never_gets_ready(refused: Callable[..., str]) -> None:
-    detail = refused(env={"STANDIN_HEALTH_DELAY_MS": "3600000"})
-    assert "startup_budget_s" in detail or "40 s" in detail
+    scaling = {**SCALING, "startup_budget_s": 15}
+    detail = refused(scaling=scaling, env={"STANDIN_HEALTH_DELAY_MS": "3600000"})
+    assert "no replica was ready within scaling.startup_budget_s=15" in detail
 
 
 def test_an_endpoint_that_is_always_on_fails_the_update_in_time_and_names_it(

@@ -1,4 +1,5 @@
-"""A call of one's own code that hangs, on a real cluster: the kubelet restarts its container, and nobody waits long."""
+"""Calls of one's own code that fail or hang, on a real cluster: the one is in the log under its request's id, for the
+other the kubelet restarts the container, and nobody waits long."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ RESTARTED_WITHIN_S = 60
 the third failure, and a container that hangs has 10 s to stop. The remainder is a machine that tests share."""
 
 
-def test_a_hung_call_is_ended_in_time_and_the_kubelet_restarts_its_container_for_the_next(
+def test_a_failing_call_is_logged_and_a_hung_one_has_its_container_restarted_for_the_next(
     author: Author, platform: Any, wait: Any
 ) -> None:
     author.run("holdfast init hello --stacks stacks/endpoints.py")
@@ -50,6 +51,12 @@ def test_a_hung_call_is_ended_in_time_and_the_kubelet_restarts_its_container_for
     first = platform.call("hello", "/infer")
     assert first.status == 200, first.body
     (pod,) = platform.pods("hello")
+
+    failed = platform.call("hello", "/infer", content=b'{"hang_s": -1}')
+    assert failed.status == 500
+    log = author.run("holdfast logs hello")
+    assert failed.headers[names.HEADER_REQUEST_ID] in log
+    assert "ValueError: sleep length must be non-negative" in log
 
     began = time.monotonic()
     hung = platform.call("hello", "/infer", content=b'{"hang_s": 3600}', x_deadline=str(PATIENCE_S))
