@@ -91,9 +91,9 @@ function media(value, found = [], depth = 0) {
 
 /** [{box, text}]: entries with a polygon of at least three corners, in pixels of the picture that was sent. */
 function boxesOf(value) {
-  const entries = Object.values(value ?? {}).find((one) => Array.isArray(one) && one[0]?.box);
+  const entries = Object.values(value ?? {}).find((one) => Array.isArray(one) && one[0]?.box); // what a model says may have holes
   const polygon = (box) => Array.isArray(box) && box.length >= 3 && box.every((corner) => Array.isArray(corner) && corner.length === 2 && corner.every(Number.isFinite));
-  return (entries ?? []).filter((one) => polygon(one.box)).slice(0, MAX_ROWS);
+  return (entries ?? []).filter((one) => polygon(one?.box)).slice(0, MAX_ROWS);
 }
 
 function drawn(picture, value, boxes) {

@@ -91,7 +91,7 @@ export async function endpoints() {
 export async function endpoint(name, signal) {
   const path = `/v1/endpoints/${encodeURIComponent(name)}`;
   const known = opened.get(name);
-  const candidates = known ? [known] : [...tokens(), null];
+  const candidates = [...new Set([...(known ? [known] : []), ...tokens(), null])]; // the known one may open no longer
   let refusal = null;
   for (const token of candidates) {
     try {

@@ -7,7 +7,7 @@ import { fields, kind, plain, title } from "./schema.js";
 /** The form of a schema. `onchange` is called after every change. */
 export function schemaForm(schema, onchange = () => {}) {
   const root = plain(schema, schema);
-  const context = { root: schema, onchange };
+  const context = { root: schema, onchange, within: [] };
   const control = kind(root) === "object" ? objectControl(root, context) : field("input", root, true, context);
   let shown = [];
   return {
@@ -33,16 +33,23 @@ export function schemaForm(schema, onchange = () => {}) {
   };
 }
 
+const MAX_DEPTH = 8; // groups within groups; whoever needs more writes JSON
+
 function make(name, part, required, context) {
   const type = kind(part);
-  if (type === "object") return groupControl(name, part, required, context);
+  if (type === "object") {
+    // A schema that refers to itself has no end as a form: what comes a second time is written as JSON.
+    const endless = context.within.includes(part.properties) || context.within.length >= MAX_DEPTH;
+    return endless ? field(name, { title: title(name, part), description: part.description, default: part.default }, required, context) : groupControl(name, part, required, context);
+  }
   if (type === "array") return arrayControl(name, part, context);
   return field(name, part, required, context);
 }
 
 /** An object's fields without a frame of its own. */
 function objectControl(part, context) {
-  const controls = fields(part, context.root).map(([name, schema]) => [name, make(name, schema, part.required?.includes(name) ?? false, context)]);
+  const inner = { ...context, within: [...context.within, part.properties] };
+  const controls = fields(part, context.root).map(([name, schema]) => [name, make(name, schema, part.required?.includes(name) ?? false, inner)]);
   return {
     element: h("div", { class: "fields" }, controls.map(([, control]) => control.element)),
     read() {
@@ -85,7 +92,7 @@ function arrayControl(name, part, context) {
     control.element.querySelector("input, select, textarea")?.focus();
   });
   function append() {
-    const control = make(name, { ...items, title: `${label} ${controls.length + 1}` }, true, context);
+    const control = make(name, { ...items, title: `${label} ${controls.length + 1}` }, true, { ...context, within: [] }); // made when it is asked for: no end is needed
     const remove = h("button", { type: "button", class: "quiet", "aria-label": `Remove ${label} ${controls.length + 1}` }, "Remove");
     const row = h("li", {}, control.element, remove);
     remove.addEventListener("click", () => {

@@ -47,6 +47,6 @@ export function groups(root) {
 const within = (schema, root) => ({ ...schema, components: root.components ?? {} });
 
 function follow(part, root) {
-  if (!part?.$ref?.startsWith("#/")) return part;
+  if (typeof part?.$ref !== "string" || !part.$ref.startsWith("#/")) return part;
   return part.$ref.slice(2).split("/").reduce((value, name) => value?.[name.replaceAll("~1", "/").replaceAll("~0", "~")], root);
 }

@@ -46,7 +46,7 @@ export function runner(name, { outputSchema = () => null, onstatus = () => {}, o
     try {
       await (call.mode === "background" ? background(call, abort, began) : held(call, abort, began));
     } catch (error) {
-      failed(error, abort);
+      if (current === abort) failed(error, abort); // else it was sent again, and another one is told of here
     } finally {
       clearInterval(tick);
       if (current === abort) {

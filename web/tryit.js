@@ -74,9 +74,19 @@ function fromRoutes(routes, onchange) {
   return { element, check: () => current.check(), read: () => current.read(), route: () => current.route() };
 }
 
+/** The form of a schema; where a container tells one that is none, a place for any JSON. */
+function sound(schema, onchange) {
+  try {
+    const form = schemaForm(schema, onchange);
+    problemsOf(form.read(), schema);
+    return [schema, form];
+  } catch {
+    return [{}, schemaForm({}, onchange)];
+  }
+}
+
 function fromSchema(template, onchange) {
-  const schema = template.input_schema;
-  const form = schemaForm(schema, onchange);
+  const [schema, form] = sound(template.input_schema, onchange);
   return {
     element: form.element,
     form,
