@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from certificates import Mounted, Pair, trusting
 from raw_http import head, statuses
 
 from holdfast_contract import metrics, names
@@ -18,7 +19,9 @@ from holdfast_services.gateway.connections import Connections
 from holdfast_services.gateway.listeners import Listener
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator
+    from pathlib import Path
     from typing import Any
 
     from dataplane import Gateway, Plane
@@ -29,9 +32,12 @@ BODY = b"x" * (8 * MIB)
 CHUNKED = b"".join(b"%x\r\n%b\r\n" % (MIB, b"x" * MIB) for _ in range(8)) + b"0\r\n\r\n"
 
 
-def all_sent_before_reading(address: tuple[str, int], raw: bytes) -> bytes:
+def all_sent_before_reading(address: tuple[str, int], raw: bytes, context: ssl.SSLContext | None) -> bytes:
     """The answer that a caller gets who reads when all is sent, to the end of the connection."""
-    with socket.create_connection(address, 10) as caller:
+    with contextlib.ExitStack() as stack:
+        caller = stack.enter_context(socket.create_connection(address, 30))
+        if context is not None:
+            caller = stack.enter_context(context.wrap_socket(caller, server_hostname=address[0]))
         caller.sendall(raw)
         answer = b""
         while piece := caller.recv(65536):
@@ -40,22 +46,28 @@ def all_sent_before_reading(address: tuple[str, int], raw: bytes) -> bytes:
 
 
 def address(gateway: Gateway) -> tuple[str, int]:
-    host, port = gateway.url.removeprefix("http://").split(":")
+    host, port = gateway.url.rpartition("/")[2].split(":")
     return host, int(port)
 
 
-@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize("way", ["length", "chunked", "length by TLS"])
 async def test_a_caller_who_sends_too_much_before_reading_is_told_so_every_time(
-    plane: Plane, framing: str
+    plane: Plane, tmp_path: Path, way: str
 ) -> None:
     plane.document()
-    gateway = await plane.gateway(**{names.ENV_MAX_BODY_BYTES: "1000"})
-    if framing == "length":
-        raw = head(plane, b"content-length: %d" % len(BODY)) + BODY
-    else:
+    env, context = {names.ENV_MAX_BODY_BYTES: "1000"}, None
+    if way.endswith("TLS"):
+        pair = Pair.make()
+        mounted, context = Mounted(tmp_path / "tls", pair), trusting(pair)
+        env[names.ENV_TLS_CERTIFICATE_FILE] = str(mounted.certificate)
+        env[names.ENV_TLS_KEY_FILE] = str(mounted.key)
+    gateway = await plane.gateway(**env)
+    if way == "chunked":
         raw = head(plane, b"transfer-encoding: chunked") + CHUNKED
+    else:
+        raw = head(plane, b"content-length: %d" % len(BODY)) + BODY
     for _ in range(50):
-        answer = await asyncio.to_thread(all_sent_before_reading, address(gateway), raw)
+        answer = await asyncio.to_thread(all_sent_before_reading, address(gateway), raw, context)
         assert statuses(answer) == [413]
         assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "bodies may have 1000 bytes at most"
 
