@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast_contract import names, tokens
-from holdfast_sandbox import aws, lifecycle, registry
+from holdfast_sandbox import aws, lifecycle, private, registry
 from holdfast_sandbox.coldstart import Watch
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
@@ -78,11 +78,7 @@ def endpoints_configuration(token: str) -> dict[str, str]:
 
 def caller_token(paths: Paths) -> str:
     """The token that opens the examples; made at first use and kept in a file of mode 600."""
-    file = paths.secrets / "caller-token"
-    if not file.is_file():
-        file.touch(mode=0o600)
-        file.write_text(tokens.new_token("sandbox"))
-    return file.read_text().strip()
+    return private.once(paths.secrets / "caller-token", lambda: tokens.new_token("sandbox")).strip()
 
 
 def prove(paths: Paths, url: str, token: str) -> None:

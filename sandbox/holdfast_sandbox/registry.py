@@ -11,7 +11,7 @@ from typing import Final
 
 import bcrypt
 
-from holdfast_sandbox import processes
+from holdfast_sandbox import private, processes
 from holdfast_sandbox.paths import Paths
 
 HOST: Final = "registry.holdfast.local:5000"
@@ -27,20 +27,14 @@ def password(paths: Paths) -> str:
 
 def secret(paths: Paths, name: str) -> str:
     """A random secret of this sandbox, made at first use and kept in a file of mode 600."""
-    paths.secrets.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = paths.secrets / name
-    if not file.is_file():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(24))
-    return file.read_text()
+    return private.once(paths.secrets / name, lambda: secrets.token_urlsafe(24))
 
 
 def auth_file(paths: Paths) -> Path:
     """Credentials in the form that image tools read, so that none appears in a command line."""
     file = paths.secrets / "registry-auth.json"
     text = base64.b64encode(f"{USER}:{password(paths)}".encode()).decode()
-    file.touch(mode=0o600)
-    file.write_text(json.dumps({"auths": {name: {"auth": text} for name in (HOST, LISTENER)}}))
+    private.write(file, json.dumps({"auths": {name: {"auth": text} for name in (HOST, LISTENER)}}))
     return file
 
 
@@ -54,8 +48,8 @@ def start(paths: Paths) -> None:
         secret_text.encode(), htpasswd.read_text().strip().partition(":")[2].encode()
     )
     if not known:
-        htpasswd.touch(mode=0o600)
-        htpasswd.write_text(f"{USER}:{bcrypt.hashpw(secret_text.encode(), bcrypt.gensalt(5)).decode()}\n")
+        hashed = bcrypt.hashpw(secret_text.encode(), bcrypt.gensalt(5)).decode()
+        private.write(htpasswd, f"{USER}:{hashed}\n")
     configuration = paths.etc / "registry.yaml"
     configuration.parent.mkdir(parents=True, exist_ok=True)
     configuration.write_text(
