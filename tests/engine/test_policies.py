@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from locked_environment import locked_environment
 from policies.rules import RULES
-from policy_environment import policy_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 PACK = ROOT / "policies"
@@ -24,7 +24,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("contract", "policies"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("venv", "__pycache__"))
-    (folder / "policies" / "venv").symlink_to(policy_environment(PACK / "requirements.lock"))
+    (folder / "policies" / "venv").symlink_to(locked_environment(PACK / "requirements.lock"))
     return folder / "policies"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_environment import policy_environment
+from locked_environment import locked_environment
 
 PACK = Path(__file__).resolve().parents[1] / "support" / "policy_pack"
 pytestmark = pytest.mark.timeout(400)
@@ -27,7 +27,7 @@ def pack(tmp_path: Path) -> Path:
     """The pack of `tests/support/policy_pack`, naming its environment as a pack does."""
     folder = tmp_path / "pack"
     shutil.copytree(PACK, folder)
-    environment = policy_environment(PACK / "requirements.lock")
+    environment = locked_environment(PACK / "requirements.lock")
     (folder / "PulumiPolicy.yaml").write_text(
         f"runtime:\n  name: python\n  options:\n    virtualenv: {environment}\n"
     )

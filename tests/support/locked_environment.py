@@ -1,4 +1,4 @@
-"""The Python environment of a policy pack, which wants another protobuf than the rest."""
+"""Python environments beside this one: a policy pack wants another protobuf, a notebook its kernel."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from holdfast_sandbox.paths import default_paths
 
 
-def policy_environment(lock: Path) -> Path:
-    """An environment with exactly what a pack's lock file names; made once for each lock and kept in the cache."""
+def locked_environment(lock: Path) -> Path:
+    """An environment with exactly what a lock file names; made once for each lock and kept in the cache."""
     key = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:12]
-    folder = default_paths().cache / "policy" / key
+    folder = default_paths().cache / "environments" / key
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
