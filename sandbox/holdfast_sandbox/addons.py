@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import urllib.request
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,20 +139,32 @@ def start_external_secrets(paths: Paths, kubectl: Kubectl, definitions: Path) ->
 
 
 def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
-    """Pods that should run and do not, with their waiting reason; for `status`."""
-    waiting = []
-    for pod in kubectl.get("pods", "-A")["items"]:
-        statuses = pod.get("status", {}).get("containerStatuses", [])
-        reasons = [s["state"]["waiting"].get("reason", "") for s in statuses if "waiting" in s["state"]]
-        if reasons:
-            waiting.append(
-                {
-                    "namespace": pod["metadata"]["namespace"],
-                    "pod": pod["metadata"]["name"],
-                    "reason": reasons[0],
-                }
-            )
-    return waiting
+    """Pods that should run and do not, with their waiting reason; for `status`. None where the cluster does not say."""
+    shown = kubectl.text("get", "pods", "-A", "-o", "json")
+    return waiting(json.loads(shown)["items"]) if shown else []
+
+
+def waiting(pods: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of pods as Kubernetes shows them, those that wait, each with namespace, name and reason."""
+    found = []
+    for pod in pods:
+        reason = _reason(pod.get("status", {}))
+        if reason is not None:
+            metadata = pod["metadata"]
+            found.append({"namespace": metadata["namespace"], "pod": metadata["name"], "reason": reason})
+    return found
+
+
+def _reason(status: Mapping[str, Any]) -> str | None:
+    for condition in status.get("conditions", []):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return f"{condition.get('reason', '')}: {condition.get('message', '')}"
+    # Init containers first: while one cannot start, the others only say that they wait for it.
+    for container in (*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])):
+        held = container.get("state", {}).get("waiting")
+        if held is not None:
+            return str(held.get("reason", ""))
+    return None
 
 
 def _http_ok(url: str) -> bool:
