@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,6 +13,8 @@ from holdfast_sandbox.plugins.aws.wire import Unknown, has_unknown
 
 DEFAULTS: Final = "__defaults"
 """An input that lists those which the provider made up, as Pulumi's bridged providers write it."""
+_NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
+"""As a number is written, and nothing else: 0042 is an account or a password."""
 _IGNORED: Final = frozenset({DEFAULTS, "tagsAll"})
 
 
@@ -81,7 +84,7 @@ def _comparable(value: Any) -> Any:
         return sorted(items, key=lambda item: json.dumps(item, sort_keys=True, default=str)) or None
     if value is False or value == "":
         return None
-    if isinstance(value, str) and value.lstrip("-").isdigit() and len(value) < 16:
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
         # Pulumi's schema and the API disagree now and then on whether a port is a number.
         return float(value)
     if isinstance(value, bool):
