@@ -156,8 +156,12 @@ def _autoscaler(spec: AwsSpec) -> tuple[Json, ...]:
 
 def _karpenter(spec: AwsSpec) -> tuple[Json, ...]:
     """As Karpenter's own template, without instance profiles: it uses ours."""
-    cluster = cluster_name(spec)
-    tag = f"kubernetes.io/cluster/{cluster}"
+    return (*_machines_of_its_own(spec), *_what_it_works_with(spec))
+
+
+def _machines_of_its_own(spec: AwsSpec) -> tuple[Json, ...]:
+    """Start machines, and tag and end those alone that carry the cluster's tag and a node pool's."""
+    tag = f"kubernetes.io/cluster/{cluster_name(spec)}"
     requested: Json = {
         "StringEquals": {f"aws:RequestTag/{tag}": "owned"},
         "StringLike": {"aws:RequestTag/karpenter.sh/nodepool": "*"},
@@ -192,6 +196,12 @@ def _karpenter(spec: AwsSpec) -> tuple[Json, ...]:
         allow("TagWhatIsMade", ["ec2:CreateTags"], made, creating),
         allow("NameInstances", ["ec2:CreateTags"], [made[1]], naming),
         allow("End", ["ec2:TerminateInstances", "ec2:DeleteLaunchTemplate"], [made[1], made[-1]], owned),
+    )
+
+
+def _what_it_works_with(spec: AwsSpec) -> tuple[Json, ...]:
+    """Offers, prices and images to choose from, the nodes' role, notices of interruptions, and the cluster."""
+    return (
         _everywhere("LookAtMachines", spec, "ec2"),
         _everywhere("LookAtPrices", spec, "pricing", regional=False),
         allow(
@@ -215,7 +225,7 @@ def _karpenter(spec: AwsSpec) -> tuple[Json, ...]:
             ["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
             [arn(spec, "sqs", queue_name(spec))],
         ),
-        allow("FindTheCluster", ["eks:DescribeCluster"], [arn(spec, "eks", f"cluster/{cluster}")]),
+        allow("FindTheCluster", ["eks:DescribeCluster"], [arn(spec, "eks", f"cluster/{cluster_name(spec)}")]),
     )
 
 

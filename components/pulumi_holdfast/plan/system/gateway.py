@@ -210,8 +210,7 @@ def _max_connections(gateway: GatewaySpec) -> int:
     return gateway.memory_mib * (TLS_CONNECTIONS_PER_MIB if gateway.tls_secret else CONNECTIONS_PER_MIB)
 
 
-def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
-    tls_env, tls_mounts, tls_volumes = _tls(spec.gateway.tls_secret)
+def _container(spec: SharedSpec, tls_env: list[Json], tls_mounts: list[Json]) -> Json:
     env = [
         *broker_env(spec),
         {"name": names.ENV_BASE_URL, "value": hole("base_url")},
@@ -222,8 +221,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
     ]
     if spec.domain is not None:
         env.append({"name": names.ENV_DOMAIN, "value": spec.domain})
-    more = (BODIES_KEY_FILE,) if spec.bodies_bucket else ()
-    container: Json = {
+    return {
         "name": COMPONENT,
         "image": spec.services_image,
         "command": ["python", "-m", "holdfast_services.gateway"],
@@ -250,6 +248,11 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
         "securityContext": services_security(),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}, BROKER_MOUNT, *tls_mounts],
     }
+
+
+def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manifest:
+    tls_env, tls_mounts, tls_volumes = _tls(spec.gateway.tls_secret)
+    more = (BODIES_KEY_FILE,) if spec.bodies_bucket else ()
     return Manifest(
         child=COMPONENT,
         api_version="apps/v1",
@@ -268,7 +271,7 @@ def _deployment(spec: SharedSpec, meta: Meta, pull_secrets: list[Json]) -> Manif
                         "terminationGracePeriodSeconds": DRAIN_S,
                         "imagePullSecrets": pull_secrets,
                         "topologySpreadConstraints": apart(COMPONENT),
-                        "containers": [container],
+                        "containers": [_container(spec, tls_env, tls_mounts)],
                         "volumes": [
                             {"name": "tmp", "emptyDir": {}},
                             broker_volume(COMPONENT, *more),
