@@ -69,7 +69,8 @@ def start(paths: Paths, progress: Progress) -> None:
         _start_etcd(paths)
         start_containerd(paths)
     with progress.step("Kubernetes"):
-        _start_control_plane(paths)
+        _start_api_server(paths)
+        _start_controllers(paths)
         _start_kubelet(paths)
         processes.start(
             paths,
@@ -199,7 +200,8 @@ def ctr(paths: Paths, *words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*command, *(str(w) for w in words)], capture_output=True, text=True, check=False)
 
 
-def _start_control_plane(paths: Paths) -> None:
+def _start_api_server(paths: Paths) -> None:
+    """Returns when it is ready."""
     keys = paths.pki
     processes.start(
         paths,
@@ -244,6 +246,11 @@ def _start_control_plane(paths: Paths) -> None:
         paths,
         "kube-apiserver",
     )
+
+
+def _start_controllers(paths: Paths) -> None:
+    """Controller manager and scheduler, which need the API server."""
+    keys = paths.pki
     processes.start(
         paths,
         "kube-controller-manager",
