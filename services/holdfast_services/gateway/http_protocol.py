@@ -62,7 +62,8 @@ class BoundedHttp(HttpToolsProtocol):
     """Whether the connection closes after that rest."""
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Together(transport, self.loop, self._lingers))  # type: ignore[arg-type]
+        self._together = Together(transport, self.loop, self._lingers)
+        super().connection_made(self._together)  # type: ignore[arg-type]
         self._start_head_timer()
         self._connections.arrive(self)
 
@@ -73,6 +74,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._rest_timer.cancel()
         self._connections.depart(self)
         super().connection_lost(exc)
+        self._together.lost()
 
     def leave(self) -> bool:
         """See Leaving. Aborted: who is to be got rid of must not hold it open by not taking part in TLS's goodbye."""

@@ -11,6 +11,10 @@ __all__ = ["Together"]
 _HEAD_BEGINS: Final = b"HTTP/1.1 "
 
 
+def _never() -> bool:
+    return False
+
+
 class Together:
     """A transport that holds an answer's head back until its first piece of body, at most for one turn of the loop.
 
@@ -24,7 +28,7 @@ class Together:
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
-        lingers: Callable[[], bool] = lambda: False,
+        lingers: Callable[[], bool] = _never,
     ) -> None:
         """`lingers`: asked at every `close`; True: whoever says so closes later."""
         self._lingers = lingers
@@ -51,6 +55,11 @@ class Together:
         self._release()
         if not self._lingers():
             self._transport.close()
+
+    def lost(self) -> None:
+        """The connection is closed. Lets go of whoever is asked: they hold each other, and what TLS keeps for each
+        connection (50 KiB) would stay until the collector comes by, which is rarely."""
+        self._lingers = _never
 
     def _release(self) -> None:
         if self._head is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from certificates import Mounted, Pair, trusting
 from raw_http import head, statuses
+from waiting import until
 
 from holdfast_contract import metrics, names
 from holdfast_services.gateway import http_protocol
@@ -184,6 +186,30 @@ async def test_what_follows_the_rest_on_a_connection_that_closes_is_not_executed
     await asyncio.sleep(0.1)
     assert app.asked == 1
     writer.close()
+
+
+async def test_nothing_of_a_closed_connection_waits_for_the_garbage_collector(
+    early: tuple[tuple[str, int], Early],
+) -> None:
+    """What TLS keeps for a connection is 50 KiB, and the gateway's collector comes by rarely."""
+
+    def left() -> int:
+        return sum(isinstance(one, http_protocol.BoundedHttp) for one in gc.get_objects())
+
+    where, _ = early
+    gc.collect()
+    gc.disable()
+    try:
+        for length in (0, 10**9):
+            for _ in range(5):
+                _, writer = await begun(where, length)
+                writer.close()
+        for _ in range(5):
+            _, writer = await asyncio.open_connection(*where)
+            writer.close()
+        await until(lambda: not left(), "all are gone", deadline_s=5)
+    finally:
+        gc.enable()
 
 
 # --- how many ---------------------------------------------------------------------------------------------
