@@ -82,30 +82,20 @@ async def assemble(
     tls: Tls | None = None,
 ) -> Assembled:
     """Put a gateway together. `stack` closes what it opens."""
-    source: DocumentSource
-    cluster = None if settings.documents_dir else Cluster.from_pod()
-    if settings.documents_dir:
-        source = DirectoryDocuments(Path(settings.documents_dir))
-    elif cluster is not None:
-        source = KubernetesDocuments(cluster, settings.namespace)
-        stack.push_async_callback(cluster.close)
-    else:
-        raise ValueError(f"neither {names.ENV_DOCUMENTS_DIR} is set nor is this a pod: set it")
-    catalog = Catalog(source, broker, replicas=settings.nats_replicas)
+    cluster = _cluster(settings, stack)
+    catalog = Catalog(_documents(settings, cluster), broker, replicas=settings.nats_replicas)
     broker.on_reconnect(catalog.recheck)
-    held = HeldRequests()
+    held, peers = HeldRequests(), Peers(broker)
+    await broker.subscribe(names.SUBJECT_GATEWAYS, peers.heard)
     watched = None
     if cluster is not None:
         watched = ClusterReplicas(cluster, settings.namespace, lambda: catalog.documents, held.endpoints)
-    signer = ReplySigner(f"http://{_host(settings.pod_ip)}:{settings.internal_port}")
-    peers = Peers(broker)
-    await broker.subscribe(names.SUBJECT_GATEWAYS, peers.heard)
     parts = Parts(
         broker=broker,
         bodies=await _body_store(settings, broker, stack),
         catalog=catalog,
         held=held,
-        signer=signer,
+        signer=ReplySigner(f"http://{_host(settings.pod_ip)}:{settings.internal_port}"),
         activity=Activity(broker),
         replicas=watched or NoReplicaView(),
         limiter=RateLimiter(),
@@ -117,7 +107,61 @@ async def assemble(
     )
     base_url = settings.base_url.rstrip("/")
     usage = Usage(UsageBucket(broker), lambda: catalog.documents, parts.replicas.counts)
-    pages = Pages(
+    pages = _pages(settings, parts, base_url, usage)
+    metrics, server, records = _metrics(broker, connections, tls), Server(parts), Records(broker)
+    waiters = Waiters(records, held)
+    await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
+    submissions = Submissions(parts, server, records, waiters, base_url)
+    request_pages = RequestPages(parts, records, waiters, submissions)
+    server.on_answered += [metrics.answered, ColdStarts(parts, pages, metrics).answered]
+    for forget in (
+        server.endpoint_removed,
+        metrics.forget,
+        pages.recent.forget,
+        pages.endpoint_pages.forget,
+        usage.forget,
+    ):
+        catalog.on_removed(forget)
+    webhooks = Webhooks(
+        broker,
+        records,
+        lambda: catalog.documents,
+        submissions.poll_url,
+        allowed_private=settings.webhook_networks,
+        told=metrics.webhook,
+        tracing=tracing,
+    )
+    sweeper = Sweeper(parts, records, metrics.expired)
+    work = [catalog.run(), parts.activity.run(), peers.run(), sweeper.run(), webhooks.run()]
+    if watched is not None:
+        watched.on_failure(server.activation_failed)
+        work += [watched.run(), usage.run()]
+    public = PublicApp(parts, server, submissions, pages, request_pages, metrics, settings.domain)
+    pages.endpoint_pages.app = public
+    shared = BodyPages(parts.bodies, settings.bodies_key) if settings.bodies_bucket else None
+    internal = InternalApp(parts, Replies(held, parts.signer, broker), pages, metrics, shared)
+    return Assembled(parts=parts, pages=pages, public=public, internal=internal, work=tuple(work))
+
+
+def _cluster(settings: Settings, stack: AsyncExitStack) -> Cluster | None:
+    """The cluster that this pod is in; None where documents come from a folder, or this is no pod."""
+    cluster = None if settings.documents_dir else Cluster.from_pod()
+    if cluster is not None:
+        stack.push_async_callback(cluster.close)
+    return cluster
+
+
+def _documents(settings: Settings, cluster: Cluster | None) -> DocumentSource:
+    """Where endpoints are declared. Raises ValueError where nothing says so."""
+    if settings.documents_dir:
+        return DirectoryDocuments(Path(settings.documents_dir))
+    if cluster is None:
+        raise ValueError(f"neither {names.ENV_DOCUMENTS_DIR} is set nor is this a pod: set it")
+    return KubernetesDocuments(cluster, settings.namespace)
+
+
+def _pages(settings: Settings, parts: Parts, base_url: str, usage: Usage) -> Pages:
+    return Pages(
         parts,
         base_url,
         settings.domain,
@@ -125,49 +169,16 @@ async def assemble(
         templates=Templates.load(Path(settings.templates_dir)) if settings.templates_dir else None,
         usage=usage,
     )
-    metrics, server = Metrics(), Server(parts)
+
+
+def _metrics(broker: Broker, connections: Connections, tls: Tls | None) -> Metrics:
+    """Counters, and what is looked at when somebody reads them."""
+    metrics = Metrics()
     metrics.follow(lambda: broker.connected)
     metrics.follow_connections(connections)
     if tls is not None:
         metrics.follow_certificate(lambda: tls.expires_at)
-    records = Records(broker)
-    waiters = Waiters(records, held)
-    await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
-    submissions = Submissions(parts, server, records, waiters, base_url)
-    request_pages = RequestPages(parts, records, waiters, submissions)
-    server.on_answered += [metrics.answered, ColdStarts(parts, pages, metrics).answered]
-    catalog.on_removed(server.endpoint_removed)
-    catalog.on_removed(metrics.forget)
-    catalog.on_removed(pages.recent.forget)
-    catalog.on_removed(pages.endpoint_pages.forget)
-    catalog.on_removed(usage.forget)
-    work = [catalog.run(), parts.activity.run(), peers.run(), Sweeper(parts, records, metrics.expired).run()]
-    work.append(
-        Webhooks(
-            broker,
-            records,
-            lambda: catalog.documents,
-            submissions.poll_url,
-            allowed_private=settings.webhook_networks,
-            told=metrics.webhook,
-            tracing=tracing,
-        ).run()
-    )
-    if watched is not None:
-        watched.on_failure(server.activation_failed)
-        work.append(watched.run())
-        work.append(usage.run())
-    public = PublicApp(parts, server, submissions, pages, request_pages, metrics, settings.domain)
-    pages.endpoint_pages.app = public
-    shared = BodyPages(parts.bodies, settings.bodies_key) if settings.bodies_bucket else None
-    internal = InternalApp(parts, Replies(held, signer, broker), pages, metrics, shared)
-    return Assembled(
-        parts=parts,
-        pages=pages,
-        public=public,
-        internal=internal,
-        work=tuple(work),
-    )
+    return metrics
 
 
 async def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack) -> BodyStore:

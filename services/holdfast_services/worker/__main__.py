@@ -99,6 +99,24 @@ def _body_store(settings: Settings, broker: Broker, stack: AsyncExitStack) -> Bo
     return store
 
 
+def _means(settings: Settings, broker: Broker, stack: AsyncExitStack) -> Means:
+    """What an attempt works with. `stack` closes it."""
+    bodies = _body_store(settings, broker, stack)
+    model = Model(settings.model_url, settings.document.health_check_path, bodies)
+    stack.callback(model.close)
+    replies = ReplySession()
+    stack.callback(replies.close)
+    return Means(
+        model=model,
+        replies=replies,
+        records=Records(broker),
+        bodies=bodies,
+        replica=settings.replica,
+        max_request_s=settings.document.scaling.max_request_s,
+        max_result_bytes=settings.max_result_bytes,
+    )
+
+
 async def run(settings: Settings, tracing: Tracing | None = None) -> int:
     """Run until SIGTERM or SIGINT, then drain: finish what is under way, give back what takes too long.
 
@@ -118,20 +136,7 @@ async def run(settings: Settings, tracing: Tracing | None = None) -> int:
             inbox=names.inbox_prefix("worker", settings.document.name),
         )
         stack.push_async_callback(broker.close)
-        bodies = _body_store(settings, broker, stack)
-        model = Model(settings.model_url, settings.document.health_check_path, bodies)
-        stack.callback(model.close)
-        replies = ReplySession()
-        stack.callback(replies.close)
-        means = Means(
-            model=model,
-            replies=replies,
-            records=Records(broker),
-            bodies=bodies,
-            replica=settings.replica,
-            max_request_s=settings.document.scaling.max_request_s,
-            max_result_bytes=settings.max_result_bytes,
-        )
+        means = _means(settings, broker, stack)
         service = WorkerService(
             settings.document, broker, means, state_dir=settings.state_dir, tracing=tracing
         )
