@@ -30,6 +30,7 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _preview(project: Any, pack: Path, example: str, **settings: Any) -> tuple[int, str]:
     project.write((PACK / "examples" / f"{example}.py").read_text())
+    shutil.copy(PACK / "examples" / "kept.py", project.folder)
     project.run("config", "set", "kubernetes:renderYamlToDirectory", str(project.folder / "rendered"))
     known = json.loads((PACK / "config.example.json").read_text())
     configuration = project.folder / "policies.json"
