@@ -84,7 +84,10 @@ export async function createView(wanted) {
   const inherited = (field) => (source.value ? template?.scaling?.[field] : undefined) ?? SCALING[field][2];
 
   async function follow() {
-    template = source.value ? await api.template(source.value).catch(() => null) : null;
+    const chosen = source.value;
+    const found = chosen ? await api.template(chosen).catch(() => null) : null;
+    if (source.value !== chosen) return; // another one was chosen meanwhile
+    template = found;
     draw();
   }
   source.addEventListener("change", follow);

@@ -130,3 +130,25 @@ async def test_an_answer_with_holes_between_its_boxes_is_shown(gateway: Any, mod
         " view.end(); await new Promise((done) => setTimeout(done, 200)); return at.textContent;"
     )
     assert "JSON" in text
+
+
+async def test_of_two_templates_chosen_after_each_other_the_last_one_counts(
+    gateway: Any, open_page: Any
+) -> None:
+    """The first one's description comes last: its limits are not the other's."""
+    late = asyncio.Event()
+
+    async def wait(route: Any) -> None:
+        await late.wait()
+        await route.continue_()
+
+    page = await open_page(f"{gateway.url}/#/new?template=ocr")
+    await page.route("**/v1/templates/chat", wait)
+    await page.get_by_label("Made from").select_option("chat")
+    await page.get_by_label("Made from").select_option("embeddings")
+    concurrency = page.get_by_label("Requests at a time")
+    await expect(concurrency).to_have_attribute("placeholder", "4")
+    async with page.expect_response("**/v1/templates/chat"):
+        late.set()
+    await page.wait_for_timeout(200)
+    await expect(concurrency).to_have_attribute("placeholder", "4")
