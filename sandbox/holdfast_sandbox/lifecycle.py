@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -192,12 +192,20 @@ def down(
         if left:
             raise SandboxError("stopped, but this is still there; try again:\n  " + "\n  ".join(left))
         if purge:
-            for folder in (paths.state, paths.run):
-                shutil.rmtree(folder, ignore_errors=True)
-            progress.say("its state is removed")
+            _forget("its state", (paths.state, paths.run), progress)
     if cache:
-        shutil.rmtree(paths.cache, ignore_errors=True)
-        progress.say("its build cache is removed")
+        _forget("its build cache", (paths.cache,), progress)
+
+
+def _forget(what: str, folders: Iterable[Path], progress: Progress) -> None:
+    left = []
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            left.append(str(folder))
+    if left:
+        raise SandboxError(f"{what} could not be removed whole: remove {', '.join(left)} by hand")
+    progress.say(f"{what} is removed")
 
 
 def _stop_all(paths: Paths) -> None:

@@ -111,7 +111,7 @@ def problems(machine: Machine) -> list[str]:
     ]
     found += [
         f"network {network} of {interface} overlaps the sandbox's {POD_NETWORK} and {SERVICE_NETWORK}: "
-        f"remove the interface (`ip link del {interface}`), or use another machine"
+        f"use another machine, or, where nothing uses {interface} any more, remove it (`ip link del {interface}`)"
         for interface, network in machine.overlaps
     ]
     if machine.other_nodes:

@@ -59,8 +59,8 @@ def test_another_system_is_the_only_problem_told() -> None:
         ),
         (
             replace(GOOD, overlaps=(("docker0", "10.244.0.0/16"),)),
-            "network 10.244.0.0/16 of docker0 overlaps the sandbox's 10.244.0.0/24 and 10.96.0.0/16: remove the "
-            "interface (`ip link del docker0`), or use another machine",
+            "network 10.244.0.0/16 of docker0 overlaps the sandbox's 10.244.0.0/24 and 10.96.0.0/16: use another "
+            "machine, or, where nothing uses docker0 any more, remove it (`ip link del docker0`)",
         ),
         (
             replace(GOOD, other_nodes=("k3s (pid 9)",)),
