@@ -13,6 +13,8 @@ from holdfast_cli.previewplan import ENDPOINT, kind, name_of
 
 if TYPE_CHECKING:
     from holdfast_client import EndpointInfo
+    from pulumi_holdfast.plan.replay import Startup
+    from pulumi_holdfast.spec.endpoint import EndpointSpec
     from pulumi_holdfast.spec.scaling import ScalingSpec
 
 
@@ -23,22 +25,23 @@ class Declaration:
     scaling: ScalingSpec
     gpus: int | None
     """Of each replica; None: not told."""
-    gpu_machine: bool
-    """Whether it runs on machines with GPUs, which are slow to come."""
+    startup: Startup
+    """How long a new replica takes, as previews estimate it."""
     usd_per_replica_hour: float | None
     """Its share of a full machine; None: the price table knows none of its machines."""
 
 
 def from_gateway(found: EndpointInfo) -> Declaration:
     """What runs, as the gateway describes it; it does not say how many GPUs a replica has."""
-    from pulumi_holdfast.spec.hardware import hardware_table
+    from pulumi_holdfast.plan.replay import Startup
 
-    cost = _mapping(found.raw.get("cost"))
-    machine = hardware_table().instances.get(str(cost.get("instance_type")))
-    scaling = scaling_of(found.name, _mapping(found.raw.get("scaling")), {}, "the gateway's answer")
-    return Declaration(
-        scaling, None, bool(machine and machine.gpus), _number(cost.get("usd_per_replica_hour"))
+    low = {phase.phase: phase.low_s for phase in found.cold_start_phases}
+    startup = Startup.estimated(
+        node_s=low.get("node"), pull_s=low.get("pull"), load_s=low.get("load and ready")
     )
+    scaling = scaling_of(found.name, _mapping(found.raw.get("scaling")), {}, "the gateway's answer")
+    cost = _mapping(found.raw.get("cost"))
+    return Declaration(scaling, None, startup, _number(cost.get("usd_per_replica_hour")))
 
 
 def from_document(text: str, endpoint: str, source: str) -> tuple[Declaration, Declaration]:
@@ -69,13 +72,17 @@ def scaling_of(
 
     Raises CommandError with every problem. `source` says where the settings come from.
     """
+    return _spec(endpoint, {"scaling": {**declared, **proposed}}, source).scaling
+
+
+def _spec(endpoint: str, args: Mapping[str, Any], source: str) -> EndpointSpec:
+    """An endpoint of which only `args` count. Raises CommandError with every problem."""
     from pulumi_holdfast.spec.parse import parse_endpoint
     from pulumi_holdfast.spec.problems import SpecError
     from pulumi_holdfast.spec.template import catalogue
 
-    args = {"image": "replay:1", "scaling": {**declared, **proposed}}
     try:
-        return parse_endpoint(endpoint, args, catalogue()).scaling
+        return parse_endpoint(endpoint, {"image": "replay:1", **args}, catalogue())
     except SpecError as error:
         told = "; ".join(f"{one.path} is {one.value}, {one.rule}" for one in error.problems)
         remedy = "; ".join(one.remedy for one in error.problems)
@@ -110,12 +117,16 @@ def _declared(state: Any) -> Mapping[str, Any]:
 
 
 def _declaration(declared: Mapping[str, Any], endpoint: str, source: str) -> Declaration:
+    from pulumi_holdfast.plan.coldstart import estimate
+
     cost, gpus = _mapping(declared.get("cost")), _number(_mapping(declared.get("hardware")).get("gpus"))
     hour, packed = _number(cost.get("usd_per_hour")), _number(cost.get("replicas_per_instance"))
+    args = {name: _mapping(declared.get(name)) for name in ("scaling", "sizes")}
+    spec = _spec(endpoint, {**args, "hardware": {"gpus": gpus or 0}}, source)
     return Declaration(
-        scaling_of(endpoint, _mapping(declared.get("scaling")), {}, source),
+        spec.scaling,
         None if gpus is None else int(gpus),
-        bool(gpus),
+        estimate(spec).as_startup(),
         hour / packed if hour is not None and packed else None,
     )
 

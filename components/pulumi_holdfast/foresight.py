@@ -17,7 +17,7 @@ import pulumi
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.plan import coldstart, feasibility
 from pulumi_holdfast.plan.feasibility import Answers, AnswersError, Finding, Questions, Status
-from pulumi_holdfast.plan.replay import Request, Startup, TraceError, parse_trace, replay
+from pulumi_holdfast.plan.replay import Request, TraceError, parse_trace, replay
 from pulumi_holdfast.plan.wiring import image_on, template_secret
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
@@ -212,9 +212,7 @@ def replayed(spec: EndpointSpec, trace: Sequence[Request], image_bytes: int | No
     Each new replica takes the least that its phases are estimated at; one without a figure counts nothing, or as
     `Startup` says. `image_bytes`: as the registry told; None: as declared.
     """
-    phases = {one.phase: one.low_s or 0.0 for one in coldstart.estimate(spec, image_bytes=image_bytes).phases}
-    usual = Startup()
-    startup = Startup(machine_s=phases["node"], pull_s=phases["pull"], ready_s=usual.ready_s + phases["load"])
+    startup = coldstart.estimate(spec, image_bytes=image_bytes).as_startup()
     scaling = spec.scaling
     done = replay(trace, scaling, startup=startup, gpus=spec.hardware.gpus, max_queue=scaling.max_queue)
     unit = "GPU hours" if spec.hardware.gpus else "replica hours"

@@ -248,13 +248,10 @@ def _text(path: Path, option: str) -> str:
 
 # --- outcomes -----------------------------------------------------------------------------------------------
 def _startup(side: Declaration, cold_start_s: float | None) -> Startup:
-    """As previews estimate it without knowing the image, unless it was measured."""
-    from pulumi_holdfast.plan.coldstart import GPU_NODE_S
+    """As previews estimate it from what is declared, unless it was measured."""
     from pulumi_holdfast.plan.replay import Startup
 
-    if cold_start_s is not None:
-        return Startup(scale_s=0.0, ready_s=cold_start_s)
-    return Startup(machine_s=GPU_NODE_S[0] if side.gpu_machine else 0.0)
+    return side.startup if cold_start_s is None else Startup(scale_s=0.0, ready_s=cold_start_s)
 
 
 def _until(requests: Sequence[Request], sides: Sequence[Declaration]) -> float:

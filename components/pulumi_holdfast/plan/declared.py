@@ -36,6 +36,7 @@ def declared(spec: EndpointSpec, table: HardwareTable) -> dict[str, Any]:
             "spot": hardware.spot,
         },
         "scaling": spec.scaling.model_dump(mode="json"),
+        "sizes": spec.sizes.model_dump(exclude_none=True),
         "registry_credentials": spec.registry_credentials.secret if spec.registry_credentials else None,
         "cost": cost.as_output() if cost else None,
     }

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from holdfast_contract.autoscaling import (
     HPA_SYNC_S,
@@ -57,6 +57,12 @@ class Startup:
     """Until the image is there. 0: the machine has it. 240–360 s for 15–20 GB."""
     ready_s: float = 5.0
     """Until the container answers its health check: start and weights."""
+
+    @classmethod
+    def estimated(cls, *, node_s: float | None, pull_s: float | None, load_s: float | None) -> Self:
+        """From an estimate's phases; one without a figure (None) counts nothing. Loading comes on top of the start."""
+        usual = cls()
+        return cls(machine_s=node_s or 0.0, pull_s=pull_s or 0.0, ready_s=usual.ready_s + (load_s or 0.0))
 
     @property
     def total_s(self) -> float:

@@ -49,7 +49,9 @@ def _preview(*steps: Any) -> str:
 def _described(**more: Any) -> httpx2.Response:
     scaling = _spec().scaling.model_dump()
     cost = {"usd_per_replica_hour": 1.006, "instance_type": "g5.xlarge"}
-    return httpx2.Response(200, json={"name": "chat", "scaling": scaling, "cost": cost} | more)
+    phases = [{"phase": "node", "low_s": 80}, {"phase": "pull"}, {"phase": "load and ready"}]
+    told = {"name": "chat", "scaling": scaling, "cost": cost, "cold_start_phases": phases}
+    return httpx2.Response(200, json=told | more)
 
 
 @pytest.fixture
@@ -138,6 +140,16 @@ def test_an_export_gives_what_is_deployed_alone(holdfast: Run, folder: Path) -> 
     assert told["present"]["max_replicas"] == 4
 
 
+def test_declared_sizes_count_in_the_start_as_they_do_in_a_preview(holdfast: Run, folder: Path) -> None:
+    state = _state()
+    state["inputs"]["declared"]["sizes"] = {"image_gb": 10, "weights_gb": 19}
+    (folder / "sized.json").write_text(_preview(_step(state, state)))
+    told = json.loads(
+        holdfast("replay", "chat", "--trace", "chat.csv", "--declared", "sized.json", "--json").out
+    )
+    assert told["present"]["cold_start_s"] == pytest.approx(0.05 + 80 + 48 + 2.9 + 5, abs=0.1)
+
+
 @pytest.mark.parametrize(("before", "after"), [(None, _state(timeout_s=60)), (_state(timeout_s=60), None)])
 def test_an_endpoint_that_comes_or_goes_has_one_side(
     holdfast: Run, folder: Path, before: Any, after: Any
@@ -167,12 +179,23 @@ def test_the_gateway_gives_settings_price_and_the_last_real_cold_start(
 
 
 @pytest.mark.parametrize(
-    ("machine", "cold_start_s"), [("g5.xlarge", 85.05), ("m7i.large", 5.05), (None, 5.05)]
+    ("estimated", "cold_start_s"),
+    [
+        ([("node", 80), ("pull", None), ("load and ready", None)], 85.05),
+        ([("node", 80), ("pull", 48), ("load and ready", 2.85)], 135.9),
+        ([("node", None), ("pull", None), ("load and ready", None)], 5.05),
+        ([], 5.05),
+    ],
 )
-def test_without_a_real_cold_start_a_machine_with_gpus_takes_its_time(
-    holdfast: Run, gateway: Any, folder: Path, machine: str | None, cold_start_s: float
+def test_without_a_real_cold_start_the_gateways_estimate_counts(
+    holdfast: Run,
+    gateway: Any,
+    folder: Path,
+    estimated: list[tuple[str, float | None]],
+    cold_start_s: float,
 ) -> None:
-    gateway.script.append(_described(cost=machine and {"instance_type": machine}))
+    phases = [{"phase": phase, "low_s": low_s} for phase, low_s in estimated]
+    gateway.script.append(_described(cost=None, cold_start_phases=phases))
     told = json.loads(holdfast("replay", "chat", "--trace", "chat.csv", "--json").out)
     assert told["present"]["cold_start_s"] == cold_start_s
     assert told["present"]["cost_usd"] is None
