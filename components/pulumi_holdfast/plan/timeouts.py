@@ -17,7 +17,6 @@ CLIENT_TIMEOUT_S: Final = 600
 """What OpenAI-style clients wait by default."""
 HPA_WINDOW_LIMIT_S: Final = 3600
 """The longest stabilisation window that Kubernetes accepts."""
-MIN_PROGRESS_DEADLINE_S: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ def scale_down_window_s(scaling: ScalingSpec) -> int:
 
 def progress_deadline_s(scaling: ScalingSpec) -> int:
     """When a rollout counts as stuck: the startup budget, and time for the pod to be made."""
-    return max(scaling.startup_budget_s, MIN_PROGRESS_DEADLINE_S) + DRAIN_MARGIN_S
+    return scaling.startup_budget_s + DRAIN_MARGIN_S
 
 
 def chain(spec: EndpointSpec, load_balancer_idle_s: int | None = None) -> tuple[Link, ...]:

@@ -123,11 +123,12 @@ def test_at_zero_nothing_is_waited_for() -> None:
     assert deployment.timeout_s is None
 
 
-def test_above_zero_the_wait_lasts_as_long_as_the_declared_budget_and_no_ten_minutes() -> None:
-    deployment = _planned(scaling={"min_replicas": 1, "startup_budget_s": 120})["deployment"]
+@pytest.mark.parametrize("budget_s", [5, 120])
+def test_above_zero_the_wait_lasts_as_long_as_the_declared_budget_and_no_ten_minutes(budget_s: int) -> None:
+    deployment = _planned(scaling={"min_replicas": 1, "startup_budget_s": budget_s})["deployment"]
     assert "annotations" not in deployment.metadata
-    assert deployment.timeout_s is not None
-    assert 120 < deployment.timeout_s < 240
+    assert deployment.body["spec"]["progressDeadlineSeconds"] == budget_s + 30
+    assert deployment.timeout_s == budget_s + 60
 
 
 def test_a_paused_endpoint_has_no_replicas_and_the_autoscaler_is_held() -> None:
