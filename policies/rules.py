@@ -21,9 +21,11 @@ WORKLOADS: Final = (
     "kubernetes:apps/v1:Deployment",
     "kubernetes:apps/v1:StatefulSet",
     "kubernetes:apps/v1:DaemonSet",
+    "kubernetes:apps/v1:ReplicaSet",
     "kubernetes:batch/v1:Job",
     "kubernetes:batch/v1:CronJob",
     "kubernetes:core/v1:Pod",
+    "kubernetes:core/v1:ReplicationController",
 )
 CONFIG_MAP: Final = "kubernetes:core/v1:ConfigMap"
 SPOT_NOTICE_S: Final = 120
@@ -210,9 +212,18 @@ def _host_access(props: Data, settings: Data) -> Iterator[str]:
 def _hardened(props: Data, settings: Data) -> Iterator[str]:
     pod = pod_of(props)
     for where, container in _containers(props):
-        if where.startswith("initContainers") and container.get("name") == "cache-owner":
-            continue  # gives the node's cache directory to the model's user, with that one capability
         context = {**(pod.get("securityContext") or {}), **(container.get("securityContext") or {})}
+        # Gives the node's cache directory to the model's user, with that one capability.
+        owner = where.startswith("initContainers") and container.get("name") == "cache-owner"
+        harmless = (
+            {"CHOWN"} if owner else {"NET_BIND_SERVICE"}
+        )  # the latter: Pod Security Standards, restricted
+        added = {*((context.get("capabilities") or {}).get("add") or ())} - harmless
+        if added:
+            shown = ", ".join(sorted(added))
+            yield f"{where}.securityContext.capabilities.add is {shown}, which takes back what was dropped"
+        if owner:
+            continue
         if context.get("allowPrivilegeEscalation") is not False:
             yield f"{where}.securityContext.allowPrivilegeEscalation is not False"
         if not context.get("runAsNonRoot"):

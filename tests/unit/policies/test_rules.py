@@ -146,6 +146,25 @@ FAILING: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         "hardened-containers",
+        _pod({"securityContext": {**SAFE, "capabilities": {"drop": ["ALL"], "add": ["SYS_ADMIN", "CHOWN"]}}}),
+        {},
+        "containers[0].securityContext.capabilities.add is CHOWN, SYS_ADMIN, which takes back what was dropped: keep "
+        "the component's defaults; for other workloads set the field",
+    ),
+    (
+        "hardened-containers",
+        _pod(
+            {},
+            initContainers=[
+                {"name": "cache-owner", "securityContext": {"capabilities": {"add": ["CHOWN", "SYS_ADMIN"]}}}
+            ],
+        ),
+        {},
+        "initContainers[0].securityContext.capabilities.add is SYS_ADMIN, which takes back what was dropped: keep the "
+        "component's defaults; for other workloads set the field",
+    ),
+    (
+        "hardened-containers",
         _pod({"name": "cache-owner", "resources": {}}),
         {},
         "containers[0].resources.limits.memory is missing, and one container can take the node's memory: keep the "
@@ -195,6 +214,11 @@ KEPT: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"allowed_paths": ["/srv"]},
     ),
     ("hardened-containers", _pod({}), {}),
+    (
+        "hardened-containers",
+        _pod({"securityContext": {**SAFE, "capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}}),
+        {},
+    ),
     ("hardened-containers", _pod({}, initContainers=[{"name": "cache-owner"}]), {}),
 ]
 
@@ -248,6 +272,12 @@ def test_the_objects_of_an_endpoint_keep_every_rule_over_workloads() -> None:
     for one in RULES:
         if "kubernetes:apps/v1:Deployment" in one.types:
             assert [violations(one, "chat", props, {}) for props in workloads] == [[]], one.name
+
+
+@pytest.mark.parametrize("kind", ["apps/v1:ReplicaSet", "core/v1:ReplicationController", "core/v1:Pod"])
+def test_whatever_makes_pods_is_looked_at(kind: str) -> None:
+    for name in ("no-plain-text-secret", "no-host-access", "hardened-containers"):
+        assert f"kubernetes:{kind}" in rule(name).types
 
 
 def test_a_pod_is_found_in_every_kind_of_workload() -> None:
