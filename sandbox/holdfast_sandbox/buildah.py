@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from holdfast_sandbox import registry
+from holdfast_sandbox import private, registry
 from holdfast_sandbox.base import BASE_NAME
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import Paths
@@ -102,12 +102,13 @@ def run(paths: Paths, *words: str | Path, check: bool = True) -> str:
 
 def storage_driver(paths: Paths) -> str:
     """`overlay` where this machine's cache folder carries it, else `vfs`. Found out once per cache."""
-    chosen = paths.cache / "buildah-driver"
-    if not chosen.is_file():
+
+    def find() -> str:
         with _scratch(paths) as scratch:
             works = _buildah(paths, DRIVERS[0], scratch, ("info",)).returncode == 0
-        chosen.write_text(DRIVERS[0] if works else DRIVERS[1])
-    return chosen.read_text().strip()
+        return DRIVERS[0] if works else DRIVERS[1]
+
+    return private.once(paths.cache / "buildah-driver", find).strip()
 
 
 def _buildah(

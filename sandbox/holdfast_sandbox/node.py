@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from holdfast_sandbox import pki, preflight, processes
+from holdfast_sandbox import pki, preflight, private, processes
 from holdfast_sandbox.addresses import (
     API_URL,
     BRIDGE,
@@ -52,10 +52,7 @@ PARTS: Final = (
 def name(paths: Paths) -> str:
     """The node's name: what the machine was called when the sandbox was first up, for certificates and pods keep
     to it when the machine is renamed."""
-    file = paths.state / "node-name"
-    if not file.is_file():
-        file.write_text(platform.node().lower() or "sandbox")
-    return file.read_text()
+    return private.once(paths.state / "node-name", lambda: platform.node().lower() or "sandbox")
 
 
 def start(paths: Paths, progress: Progress) -> None:

@@ -6,10 +6,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from types import SimpleNamespace
 
 import pytest
 
-from holdfast_sandbox import demo, private, registry
+from holdfast_sandbox import buildah, demo, node, private, registry
 from holdfast_sandbox.paths import Paths
 
 
@@ -62,3 +63,14 @@ def test_credentials_are_written_beside_and_moved_and_not_again_where_they_are_t
         registry.auth_file(paths)
         assert json.load(reader)["auths"].keys() == {registry.HOST, registry.LISTENER}
     assert file.stat().st_ino != before.st_ino
+
+
+def test_names_that_a_killed_process_left_empty_are_found_out_anew(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buildah, "_buildah", lambda *_: SimpleNamespace(returncode=1))
+    for file in (paths.state / "node-name", paths.cache / "buildah-driver"):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert node.name(paths)
+    assert buildah.storage_driver(paths) == "vfs"

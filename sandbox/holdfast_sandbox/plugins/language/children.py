@@ -22,6 +22,7 @@ class Children:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
+        self._over = False
 
     def start(
         self,
@@ -38,6 +39,9 @@ class Children:
         )
         with self._lock:
             self._running.add(child)
+            over = self._over
+        if over:
+            self.end(child)  # the call that started it had not heard of the end
         return child
 
     def wait(self, child: subprocess.Popen[bytes]) -> int:
@@ -58,8 +62,9 @@ class Children:
             child.wait()
 
     def end_all(self) -> None:
-        """End every child that still runs."""
+        """End every child that still runs, and every one that is started from now on."""
         with self._lock:
+            self._over = True
             running = list(self._running)
         for child in running:
             self.end(child)
