@@ -125,6 +125,7 @@ class EndpointPages:
 def _no_interface(document: EndpointDocument) -> Refusal:
     return Refusal(
         problems.NOT_FOUND,
-        f"the container of endpoint {document.name} has no OpenAPI document of at most "
-        f"{_MAX_INTERFACE_BYTES // 1024} KiB at /openapi.json",
+        f"the container of endpoint {document.name} told no OpenAPI document of at most "
+        f"{_MAX_INTERFACE_BYTES // 1024} KiB at /openapi.json within {_ASK_TIMEOUT_S:g} s: it has none, or its "
+        f"replicas were busy; after {_NOTHING_FOR_S:g} s it is asked again",
     )

@@ -63,7 +63,10 @@ async def test_a_container_without_an_interface_is_not_asked_again_and_again(pla
     for _ in range(3):
         status, problem = await _get(plane, f"{gateway.url}/v1/endpoints/demo/openapi.json")
         assert status == 404
-        assert "has no OpenAPI document of at most 512 KiB at /openapi.json" in problem["detail"]
+        assert problem["detail"] == (
+            "the container of endpoint demo told no OpenAPI document of at most 512 KiB at /openapi.json within 10 s: "
+            "it has none, or its replicas were busy; after 60 s it is asked again"
+        )
     assert [one["path"] for one in replica.begun()] == ["/", "/openapi.json"]
 
 

@@ -76,7 +76,7 @@ async def test_a_new_replica_is_asked_at_once_where_the_old_one_told_nothing() -
     world = World()
     world.silent = True
     for _ in range(2):
-        with pytest.raises(Refusal, match="has no OpenAPI document"):
+        with pytest.raises(Refusal, match="told no OpenAPI document"):
             await world.version()
     assert world.asked == 1
     world.runs, world.silent = NEW, False
