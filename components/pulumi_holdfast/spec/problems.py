@@ -99,11 +99,14 @@ def _rule_of(error: ErrorDetails, known: Iterable[str]) -> tuple[str, str]:
     if kind in _TYPES:
         return _TYPES[kind]
     if kind == "greater_than_equal":
-        return f"below {context['ge']}", f"use {context['ge']} or more"
+        bound = _plain(context["ge"])
+        return f"below {bound}", f"use {bound} or more"
     if kind == "greater_than":
-        return f"not above {context['gt']}", f"use more than {context['gt']}"
+        bound = _plain(context["gt"])
+        return f"not above {bound}", f"use more than {bound}"
     if kind == "less_than_equal":
-        return f"above {context['le']}", f"use {context['le']} or less"
+        bound = _plain(context["le"])
+        return f"above {bound}", f"use {bound} or less"
     if kind == "enum":
         expected = str(context["expected"]).replace(" or ", ", ").replace("'", "")
         return "not one of the choices", nearest(str(error["input"]), expected.split(", "))
@@ -114,6 +117,11 @@ def _rule_of(error: ErrorDetails, known: Iterable[str]) -> tuple[str, str]:
     if kind == "extra_forbidden":
         return "an unknown field", nearest(str(error["loc"][-1]), known)
     return "not valid", error["msg"]
+
+
+def _plain(bound: object) -> object:
+    """A decimal field's bounds as people write them: 1000, not 1000.0."""
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def translate(errors: Iterable[ErrorDetails], known: Mapping[str, Iterable[str]]) -> list[Problem]:
