@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from authoring import Author
+from pages import blocks
 
 from holdfast_contract import names
 from holdfast_sandbox import codeimages
@@ -19,7 +20,6 @@ from pulumi_holdfast.plan.code import plan_code
 pytestmark = pytest.mark.timeout(400)
 
 GUIDE = Path(__file__).resolve().parents[3] / "docs" / "guides" / "your-own-code.md"
-BLOCK = re.compile(r"^```sh run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ENOUGH_S = 60.0
 """What an author may wait, from `holdfast init` to the first answer, on a sandbox that is up."""
 
@@ -27,7 +27,9 @@ ENOUGH_S = 60.0
 def test_the_guide_leads_from_nothing_to_an_answer_in_three_commands_within_a_minute(
     author: Author, platform: Any, wait: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    init, up, infer, change, again, build = BLOCK.findall(GUIDE.read_text())
+    init, up, infer, change, again, build = (
+        one.text for one in blocks(GUIDE.read_text()) if one.mark == "run"
+    )
     assert all(text.strip().count("\n") == 0 for text in (init, up, infer)), "three commands"
 
     author.run(init)

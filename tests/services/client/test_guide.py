@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from pages import blocks
 
 from holdfast_contract import names
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "guides" / "calling-an-endpoint.md"
 PICTURE = ROOT / "templates" / "ocr" / "examples" / "receipt.png"
-BLOCK = re.compile(r"^```(sh|python) run\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def _command(kind: str, text: str) -> list[str]:
@@ -37,12 +37,12 @@ async def test_every_marked_block_works(plane: Any, dataplane: Any, tmp_path: Pa
         "HOLDFAST_CONFIG": str(tmp_path / "none.toml"),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    text = GUIDE.read_text()
-    blocks = BLOCK.findall(text)
-    unmarked = re.findall(r"^```(?:sh|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = [one for one in blocks(GUIDE.read_text()) if one.language in ("sh", "python")]
+    unmarked = [one.text for one in found if one.mark != "run"]
     assert [one for one in unmarked if not one.startswith("export ")] == [], "nobody knows whether these work"
-    assert len(blocks) >= 15
-    for kind, text in blocks:
+    marked = [(one.language, one.text) for one in found if one.mark == "run"]
+    assert len(marked) >= 15
+    for kind, text in marked:
         done = await asyncio.to_thread(
             subprocess.run,
             _command(kind, text),

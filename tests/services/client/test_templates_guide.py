@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from pages import blocks
 
 ROOT = Path(__file__).resolve().parents[3]
 GUIDE = ROOT / "docs" / "guides" / "templates.md"
@@ -15,11 +16,11 @@ GUIDE = ROOT / "docs" / "guides" / "templates.md"
 
 def test_the_commands_work_and_write_what_the_guide_shows(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "stacks", tmp_path / "stacks")
-    text = GUIDE.read_text()
+    found = blocks(GUIDE.read_text())
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    blocks = re.findall(r"^```sh run\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    marked = [one.text for one in found if one.mark == "run"]
+    assert len(marked) == 2
+    for block in marked:
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=tmp_path,
@@ -30,7 +31,7 @@ def test_the_commands_work_and_write_what_the_guide_shows(tmp_path: Path) -> Non
             check=False,
         )
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-    [shown] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    [shown] = [one.text for one in found if one.language == "python"]
     written = (tmp_path / "stacks" / "endpoints.py").read_text()
     assert "".join(f"    {line}\n" for line in shown.splitlines()) in written
 
