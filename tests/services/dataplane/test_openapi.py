@@ -107,7 +107,6 @@ def _try(
     @seed(20261124)
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -200,9 +200,7 @@ def test_a_known_form_of_secret_is_left_out_even_of_our_own_words() -> None:
     assert "hunter2" not in text
 
 
-@settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(
     count=st.integers(200, 400),
     letter=st.sampled_from("a&|@<💥"),

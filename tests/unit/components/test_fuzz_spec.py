@@ -24,7 +24,6 @@ ANY = st.recursive(
 FIELDS = sorted(EndpointSpec.model_fields)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=45), st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=6), ANY, max_size=5))
 def test_any_declaration_is_a_spec_or_a_list_of_problems(name: str, args: dict[str, Any]) -> None:
     try:
@@ -33,7 +32,7 @@ def test_any_declaration_is_a_spec_or_a_list_of_problems(name: str, args: dict[s
         return
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=200) | st.text(max_size=80).map(lambda text: f"name: chat\nversion: {text}".encode())
 )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pulumi_holdfast.plan.replay import Request, Startup, TraceError, parse_trace, replay
@@ -258,7 +258,6 @@ def test_a_trace_out_of_order_is_refused() -> None:
         replay([Request(2, 1), Request(1, 1)], Scaling())
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 3))
 def test_a_day_with_many_requests_is_replayed_in_seconds(seed: int) -> None:
     random = Random(seed)

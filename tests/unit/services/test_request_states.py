@@ -317,5 +317,5 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcome, "_WRITE_PAUSE_S", 0)
 
 
-Requests.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Requests.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestRequests = pytest.mark.usefixtures("_no_pauses")(Requests.TestCase)
