@@ -84,7 +84,9 @@ def _environment(project: Project, **more: str) -> dict[str, str]:
         "WARN_ABOVE": "",
         "FAIL_ABOVE": "",
     }
-    return {**known, "PATH": f"{tools}:{known['PATH']}", "GH_KEPT": str(project.folder / "kept.json"), **more}
+    kept = {"GH_KEPT": "kept.json", "GITHUB_STEP_SUMMARY": "summary.md"}
+    files = {name: str(project.folder / file) for name, file in kept.items()}
+    return {**known, "PATH": f"{tools}:{known['PATH']}", **files, **more}
 
 
 @pytest.fixture
@@ -114,7 +116,16 @@ def test_github_s_steps_preview_comment_once_and_end_with_the_verdict(previewed:
     assert ours["body"].startswith(MARKER)
     assert "⛔ **dev**: 1 endpoint of 1 change" in ours["body"]
     assert "commit 0a1b2c3" in ours["body"]
+    assert (folder / "summary.md").read_text().endswith(ours["body"])
     assert _shell(steps["Verdict"], folder, environment).returncode == 1
+
+
+def test_github_s_actions_are_pinned_by_commit_and_forks_are_passed_over() -> None:
+    job = yaml.safe_load(GITHUB.read_text())["jobs"]["preview"]
+    used = [step["uses"] for step in job["steps"] if "uses" in step]
+    assert len(used) == 4
+    assert [one for one in used if not re.fullmatch(r"[a-z-]+/[a-z-]+@[0-9a-f]{40}", one)] == []
+    assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository"
 
 
 def test_a_preview_that_cannot_start_leaves_every_comment_alone(previewed: Project) -> None:
