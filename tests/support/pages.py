@@ -118,20 +118,21 @@ class Reader:
 
     def _run(self, block: Block) -> str:
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.text + _STATE],
+            # -a: what a block assigns is there in the next one, as in a terminal.
+            ["bash", "-aeuo", "pipefail", "-c", block.text + _STATE],
             cwd=self.folder,
             env={**self.environment, "READER_STATE": str(self.state)},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            capture_output=True,
             text=True,
             timeout=DEADLINE_S,
             check=False,
         )
-        assert done.returncode == 0, f"line {block.line}:\n{block.text}\n{done.stdout}"
+        assert done.returncode == 0, f"line {block.line}:\n{block.text}\n{done.stdout}\n{done.stderr}"
         self._remember(self.state.read_text())
         self.close()
-        return done.stdout
+        # A terminal gets a line's end after an answer; notes follow it.
+        return "\n".join(one.rstrip("\n") for one in (done.stdout, done.stderr) if one)
 
     def _remember(self, state: str) -> None:
         where, _, variables = state.partition("\n")

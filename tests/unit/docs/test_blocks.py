@@ -23,6 +23,7 @@ RUN_BY = {
     "docs/guides/calling-an-endpoint.md": "tests/services/client/test_guide.py",
     "docs/guides/sizing.md": "tests/unit/cli/test_replay.py",
     "docs/guides/templates.md": "tests/services/client/test_templates_guide.py",
+    "docs/tutorial.md": "tests/cluster/platform/test_tutorial.py",
     "docs/guides/your-own-code.md": "tests/cluster/platform/test_code.py",
 }
 """Which test runs the marked blocks of a page."""
@@ -57,7 +58,9 @@ def _marks(page: str, block: Block) -> list[str]:
 
 
 def test_the_pages_are_found() -> None:
-    assert {"README.md", "docs/guides/preview.md", "templates/ocr/README.md"} <= set(PAGES)
+    assert {"README.md", "docs/tutorial.md", "docs/guides/preview.md", "templates/ocr/README.md"} <= set(
+        PAGES
+    )
 
 
 @pytest.mark.parametrize("page", PAGES)
