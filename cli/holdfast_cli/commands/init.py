@@ -66,7 +66,7 @@ def init(
     root = stacks.parent if stacks is not None else Path()
     args: dict[str, object] = {
         "code": {"path": os.path.relpath(folder, root), "repository": target},
-        "hardware": {"cpu": 0.25, "memory_mib": 512},
+        "hardware": {"preset": "cpu", "cpu": 0.25, "memory_mib": 512},
     }
     if secret is not None:
         args["registry_credentials"] = {"secret": secret}
