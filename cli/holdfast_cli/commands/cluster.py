@@ -16,6 +16,9 @@ from holdfast_cli.output import note, print_json, print_table
 
 POLL_S = 1.0
 """How often -f looks for new replicas and events."""
+SEEN_WITHIN = 5
+"""Looks, a second apart, for a container that starts: a replica may answer a second before its kubelet tells that it
+runs."""
 
 _namespace = click.option(
     "-n",
@@ -52,15 +55,29 @@ def logs(name: str, namespace: str, container: str, tail: int, follow: bool) -> 
     if follow:
         _follow_logs(namespace, selector, container, tail)
         return
-    pods = [pod for pod in kubectl.get(namespace, "pods", "-l", selector) if kubectl.started(pod, container)]
-    if not pods:
-        raise CommandError(
-            f"endpoint {name} has no replica in namespace {namespace}: logs go with their replicas",
-            f"`holdfast events {name}` says what happened; -f waits for the next replica",
-            Exit.NOT_UP,
-        )
+    pods = _started(name, namespace, selector, container)
     for pod in pods:
         subprocess.run(kubectl.log_command(namespace, _name(pod), container, tail, False), check=False)
+
+
+def _started(name: str, namespace: str, selector: str, container: str) -> list[dict[str, Any]]:
+    """Replicas with a log. Raises CommandError where there is none, or where none comes soon."""
+    found: list[dict[str, Any]] = []
+    for look in range(SEEN_WITHIN):
+        if look:
+            time.sleep(POLL_S)
+        found = kubectl.get(namespace, "pods", "-l", selector)
+        ready = [pod for pod in found if kubectl.started(pod, container)]
+        if ready:
+            return ready
+        if not found:
+            break
+    what = (
+        f"the {container} container of no replica has started yet: it has no log"
+        if found
+        else f"endpoint {name} has no replica in namespace {namespace}: logs go with their replicas"
+    )
+    raise CommandError(what, f"`holdfast events {name}` says what happened; -f waits for one", Exit.NOT_UP)
 
 
 def _follow_logs(namespace: str, selector: str, container: str, tail: int) -> None:

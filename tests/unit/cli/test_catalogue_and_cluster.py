@@ -246,6 +246,32 @@ def test_an_endpoint_without_replicas_has_no_logs_and_says_what_to_do(
     assert "`holdfast events ocr`" in done.err
 
 
+def _pod(state: dict[str, Any]) -> dict[str, Any]:
+    status = {"containerStatuses": [{"name": "model", "state": state}]}
+    return {"metadata": {"name": "ocr-1"}, "status": status}
+
+
+def test_a_replica_that_answers_before_its_kubelet_says_that_it_runs_has_logs(
+    holdfast: Run, kubectl: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, after = _answer({"items": [_pod({"waiting": {}})]}), _answer({"items": [_pod({"running": {}})]})
+    seen = f"if mkdir {tmp_path}/looked 2>/dev/null; then {before}\nelse {after}\nfi"
+    kubectl(f'case "$*" in *logs*) echo hello;; *) {seen};; esac')
+    monkeypatch.setattr("holdfast_cli.commands.cluster.time.sleep", lambda _: None)
+    assert holdfast("logs", "ocr").out == "hello\n"
+
+
+def test_a_replica_that_does_not_start_has_no_logs_and_says_what_to_do(
+    holdfast: Run, kubectl: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = kubectl(_answer({"items": [_pod({"waiting": {}})]}))
+    monkeypatch.setattr("holdfast_cli.commands.cluster.time.sleep", lambda _: None)
+    done = holdfast("logs", "ocr", expect=Exit.NOT_UP)
+    assert "the model container of no replica has started yet: it has no log" in done.err
+    assert "`holdfast events ocr` says what happened; -f waits for one" in done.err
+    assert len(calls.read_text().splitlines()) == 5
+
+
 def test_events_are_shown_one_a_line(holdfast: Run, kubectl: Callable[[str], Path]) -> None:
     kubectl(
         f'case "$*" in *configmaps*) {_answer({"items": []})}\n;; *) {_answer({"items": [_event("ocr-1")]})}\n;; esac'
