@@ -39,10 +39,10 @@ class Part:
         return [str(one.relative_to(ROOT)) for one in found if not (self.without and one.match(self.without))]
 
 
-PROOFS, AWS = "test_proof*.py", "test_aws_*.py"
+PROOFS = "test_proof*.py"
 LANES = (
-    (Part("check"), Part("unit"), Part("cluster"), Part("engine", only=AWS)),
-    (Part("services", without=PROOFS), Part("engine", without=AWS)),
+    (Part("check"), Part("unit"), Part("cluster")),
+    (Part("services", without=PROOFS), Part("engine")),
 )
 """Two rows that take about the same time."""
 ALONE = (Part("services", only=PROOFS),)

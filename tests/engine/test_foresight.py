@@ -76,7 +76,7 @@ def test_recorded_answers_show_what_cannot_be_had_and_the_preview_goes_on(record
         "correct the key",
         'endpoint "vision": refused: scaling.max_replicas is what brings 2 endpoints to 24 vCPUs of running '
         "on-demand G",
-        'endpoint "chat": warning: scaling.startup_budget_s is 60, not above the 200 s that a cold start '
+        'endpoint "chat": warning: scaling.startup_budget_s is 60, not above the 128 s that a cold start '
         "takes at least",
         'endpoint "chat": not checked: zones of g5.xlarge, g5.2xlarge',
     ):

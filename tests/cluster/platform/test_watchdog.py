@@ -37,7 +37,7 @@ SCALING = {"timeout_s": 120, "startup_budget_s": 40, "max_request_s": 100}
 KILLED = "Container model failed liveness probe, will be restarted"
 PATIENCE_S = 4
 """What the caller of the call that hangs allows for it."""
-RESTARTED_WITHIN_S = 60
+RESTARTED_WITHIN_S = 90
 """From the call that hangs to an answer: the health check fails after 2 s, the kubelet looks every 10 s and believes
 the third failure, and a container that hangs has 10 s to stop. The remainder is a machine that tests share."""
 
