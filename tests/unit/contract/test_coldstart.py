@@ -6,12 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from documents import endpoint_document
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError, create_model
 
 from holdfast_contract.coldstart import PHASES, ComparedPhase, Verdict, compared, durations
-from holdfast_contract.document import EndpointDocument, Frozen, PhaseEstimate, Scaling
+from holdfast_contract.document import EndpointDocument, Frozen, PhaseEstimate
 
 NODE = PhaseEstimate(phase="node", low_s=80, high_s=120, why="a new GPU machine")
 PULL = PhaseEstimate(phase="pull", why="the size is not known")
@@ -25,22 +26,7 @@ ENDS_S = {
     "ready": 188.25,
     "answered": 190.0,
 }
-DOCUMENT = EndpointDocument(
-    name="chat",
-    namespace="n",
-    deployment="chat",
-    image="i",
-    port=8000,
-    scaling=Scaling(
-        min_replicas=0,
-        max_replicas=1,
-        timeout_s=60,
-        concurrency=1,
-        max_queue=1,
-        startup_budget_s=60,
-        max_request_s=60,
-    ),
-)
+DOCUMENT = endpoint_document()
 
 
 def test_a_phase_lasts_from_the_end_of_the_one_before_it() -> None:

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from documents import endpoint_document
 
-from holdfast_contract.document import EndpointDocument, PhaseEstimate, Scaling, Visibility
+from holdfast_contract.document import EndpointDocument, PhaseEstimate, Visibility
 from holdfast_services.gateway.pages import Pages
 from holdfast_services.gateway.replicas import NoReplicaView
 
@@ -32,25 +33,7 @@ class _Broker:
 
 
 def _document(*estimate: PhaseEstimate) -> EndpointDocument:
-    scaling = Scaling(
-        min_replicas=0,
-        max_replicas=1,
-        timeout_s=60,
-        concurrency=1,
-        max_queue=1,
-        startup_budget_s=60,
-        max_request_s=60,
-    )
-    return EndpointDocument(
-        name="chat",
-        namespace="n",
-        deployment="chat",
-        image="i",
-        port=8000,
-        visibility=Visibility.PUBLIC,
-        scaling=scaling,
-        cold_start_estimate=estimate,
-    )
+    return endpoint_document(visibility=Visibility.PUBLIC, cold_start_estimate=estimate)
 
 
 async def _described(document: EndpointDocument, ends_s: dict[str, float | None] | None) -> dict[str, Any]:
