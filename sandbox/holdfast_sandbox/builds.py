@@ -25,6 +25,9 @@ from holdfast_sandbox.recipes import KUBERNETES_PROVIDER_VERSION, RECIPES, Recip
 
 STILL_S: Final = 30.0
 """How often a long build says that it goes on."""
+GO_SCRATCH: Final = "go"
+"""The folder of the cache with what Go downloads and compiles. A build that is cut off goes on from it; after the last
+it is removed, for only another version would use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +59,12 @@ def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) 
         with _exclusive(cache, progress):
             minutes = sum(one.typical_s for one in missing) / 60
             progress.say(f"building {len(missing)} tools from source, about {minutes:.0f} min on two cores")
+            shared: frozenset[Path] | None = None
             for number, one in enumerate(missing, start=1):
                 label = f"[{number}/{len(missing)}] {one.name} {one.version}"
                 found[one.name] = _cached(cache, one) or _build(cache, one, label, progress)
-        # Gigabytes that only a rebuild would use, and a rebuild happens only for another version.
-        shutil.rmtree(cache / "go-build", ignore_errors=True)
+                shared = _give_back(cache / GO_SCRATCH, shared)
+            shutil.rmtree(cache / GO_SCRATCH, ignore_errors=True)
     return {one.name: found[one.name] for one in wanted}
 
 
@@ -168,10 +172,15 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
     work = folder.with_name(folder.name + ".partial")
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(one.folder, work / "src")
+    scratch = cache / GO_SCRATCH
+    (scratch / "tmp").mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "CGO_ENABLED": "0",
-        "GOCACHE": str(cache / "go-build"),
-        "GOFLAGS": "-mod=readonly -buildvcs=false -trimpath",
+        "GOCACHE": str(scratch / "compiled"),
+        "GOFLAGS": "-mod=readonly -modcacherw -buildvcs=false -trimpath",
+        "GOMODCACHE": str(scratch / "modules"),
+        # Gigabytes while a large tool is linked: not where /tmp may be memory.
+        "GOTMPDIR": str(scratch / "tmp"),
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
@@ -212,6 +221,22 @@ def _build(cache: Path, one: Recipe, label: str, progress: Progress) -> Built:
     return built
 
 
+def _give_back(scratch: Path, shared: frozenset[Path] | None) -> frozenset[Path]:
+    """Remove what the tool that was just built alone needed, so that the disk holds one tool's gigabytes at a time.
+
+    Its modules go, for hardly two tools have one in the same version. What the first tool compiled stays, as `shared`
+    (None: this was the first): mostly the standard library, which all of them need.
+    """
+    shutil.rmtree(scratch / "modules", ignore_errors=True)
+    shutil.rmtree(scratch / "tmp", ignore_errors=True)
+    compiled = frozenset(path for path in (scratch / "compiled").rglob("*") if path.is_file())
+    if shared is None:
+        return compiled
+    for path in compiled - shared:
+        path.unlink()
+    return shared
+
+
 def _module_folder(go: Callable[..., str], module: str) -> Path:
     """Where a module's files lie. `go list` knows no folder for a module that nothing has fetched yet."""
     return Path(json.loads(go("mod", "download", "-json", module))["Dir"])
@@ -243,7 +268,7 @@ def _seal(one: Recipe, work: Path) -> None:
     (work / "manifest.json").write_text(json.dumps(hashes, indent=1) + "\n")
     shutil.rmtree(work / "out")
     shutil.rmtree(work / "src")
-    # Go's module cache is read-only; what was copied from it must not be.
+    # Go may make files of modules read-only; what was copied from them must not be.
     for path in work.rglob("*"):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o200)

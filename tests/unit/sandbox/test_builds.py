@@ -165,3 +165,65 @@ def test_go_is_needed_only_where_something_has_to_be_built(
     with pytest.raises(SandboxError) as error:
         builds.ensure(tmp_path, Progress(io.StringIO()), ["coredns"])
     assert str(error.value) == "go is not installed and coredns has to be built: install Go 1.26 or newer"
+
+
+GO = """#!/bin/sh
+[ "$1" = build ] || exit 1
+while [ "$1" != -o ]; do shift; done
+tool=$(cat name)
+find "$GOCACHE" "$GOMODCACHE" "$GOTMPDIR" -type f -printf '%f ' >> "$SEEN"
+echo >> "$SEEN"
+mkdir -p "$GOCACHE" "$GOMODCACHE" "$2"
+touch "$GOCACHE/std" "$GOCACHE/$tool" "$GOMODCACHE/source-of-$tool" "$GOTMPDIR/left-by-$tool"
+cp name "$2/$tool"
+"""
+"""Compiles the standard library and a package of the tool's own, and notes which files it finds when it begins."""
+
+
+def tools_built_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *names: str) -> list[list[str]]:
+    """Builds those tools with a Go of ours; the files that each build found, in order."""
+    program = tmp_path / "bin" / "go"
+    program.parent.mkdir()
+    program.write_text(GO)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen"))
+    monkeypatch.setattr(recipes, "SOURCE", tmp_path)
+    made = []
+    for name in names:
+        (tmp_path / "go" / name).mkdir(parents=True)
+        (tmp_path / "go" / name / "name").write_text(name)
+        made.append(recipes.Recipe(name=name, version="1", packages=(".",), binaries=((name, name),)))
+    monkeypatch.setattr(recipes, "RECIPES", tuple(made))
+    builds.ensure(tmp_path / "cache", Progress(io.StringIO()), names)
+    return [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
+
+
+def test_what_one_tool_alone_needed_is_gone_before_the_next_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *later = tools_built_by(monkeypatch, tmp_path, "one", "two", "three")
+
+    assert first == []
+    assert [sorted(files) for files in later] == [["one", "std"]] * 2, "what the first compiled is shared"
+
+
+def test_nothing_of_a_build_is_left_but_the_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOMODCACHE", str(tmp_path / "of-the-user"))
+
+    tools_built_by(monkeypatch, tmp_path, "one", "two")
+
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["build.lock", "log", "tools"]
+    assert not (tmp_path / "of-the-user").exists()
+
+
+def test_a_build_that_was_cut_off_finds_what_it_had_fetched_and_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder, file in (("compiled", "std"), ("modules", "source-of-one")):
+        (tmp_path / "cache" / "go" / folder).mkdir(parents=True)
+        (tmp_path / "cache" / "go" / folder / file).touch()
+
+    (only,) = tools_built_by(monkeypatch, tmp_path, "one")
+
+    assert sorted(only) == ["source-of-one", "std"]
