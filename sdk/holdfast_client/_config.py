@@ -30,6 +30,14 @@ class Settings:
     tokens: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Tokens by endpoint, from the config file; used where no token was given otherwise."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for a token that no header can carry: the error of whoever tries shows it."""
+        for token in (self.token or "", *self.tokens.values()):
+            if not (token.isascii() and token.isprintable()) or " " in token:
+                raise ConfigurationError(
+                    "a token has a space, a line end or another character that no token has: write the token alone"
+                )
+
     def token_for(self, endpoint: str | None) -> str | None:
         """The token to send for an endpoint; None: no token is known."""
         return self.tokens.get(endpoint or "", self.token)

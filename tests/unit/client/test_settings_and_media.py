@@ -269,3 +269,18 @@ def test_times_are_read_as_numbers_or_text() -> None:
     )
     with pytest.raises(ValueError, match="lacks 'status'"):
         holdfast_client.JobStatus.parse({"id": "a"})
+
+
+@pytest.mark.parametrize("token", ["hf_secret\n", "hf_secret\r", "hf_secret more", "hf_secrét"])
+def test_a_token_that_no_header_can_carry_is_refused_without_showing_it(token: str, tmp_path: Path) -> None:
+    config = tmp_path / "holdfast.toml"
+    config.write_text(f"[tokens]\nocr = {json.dumps(token)}\n")
+    for environment in (
+        {"HOLDFAST_TOKEN": token, "HOLDFAST_CONFIG": "/none"},
+        {"HOLDFAST_CONFIG": str(config)},
+    ):
+        with pytest.raises(holdfast_client.ConfigurationError, match="write the token alone") as caught:
+            resolve("http://gateway.test", environment=environment)
+        assert "secr" not in str(caught.value)
+    with pytest.raises(holdfast_client.ConfigurationError, match="write the token alone"):
+        holdfast_client.Client("http://gateway.test").with_options(token=token)
