@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,12 @@ def load(path: Path, option: str) -> Module:
     """Read a file of stack code. `option`: with which the command is told of another. Raises CommandError where
     it cannot be read, or has not the form that lines can be added to."""
     try:
-        text = path.read_text()
+        with path.open(encoding="utf-8", newline="") as file:  # the file's own line ends stay
+            text = file.read()
+    except UnicodeDecodeError as error:
+        raise CommandError(
+            f"{path} is not UTF-8 text; nothing was changed", "save it as UTF-8", Exit.USAGE
+        ) from error
     except OSError as error:
         raise CommandError(
             f"{path} cannot be read: {error.strerror}; nothing was changed",
@@ -70,7 +76,16 @@ def read(path: str, text: str) -> Module:
     body = function.body
     last = body[-2] if isinstance(body[-1], ast.Return) and len(body) > 1 else body[-1]
     assert last.end_lineno is not None  # ast.parse sets it
-    only_pass = isinstance(last, ast.Pass)
+    line = _lines(text)[last.lineno - 1]
+    indent = line[: last.col_offset]
+    if indent.strip():
+        raise CommandError(
+            f"{path}, line {last.lineno}: `{FUNCTION}` ends with a statement that shares its line with another; "
+            "nothing was changed",
+            "give the statement a line of its own",
+        )
+    # One with a comment stays: the comment may be worth more than a line less.
+    only_pass = isinstance(last, ast.Pass) and line.strip() == "pass"
     return Module(
         path=path,
         text=text,
@@ -78,9 +93,14 @@ def read(path: str, text: str) -> Module:
         platform=function.args.args[0].arg,
         last_line=last.lineno - 1 if only_pass else last.end_lineno,
         replaced=(last.lineno, last.end_lineno) if only_pass else None,
-        indent=" " * last.col_offset,
+        indent=indent,
         names=frozenset(_names(tree)),
     )
+
+
+def _lines(text: str) -> list[str]:
+    """Lines with their ends, as the syntax tree counts them; `str.splitlines` also parts at form feeds and others."""
+    return io.StringIO(text, newline="").readlines()
 
 
 def _prefix(tree: ast.Module) -> str | None:
@@ -117,12 +137,16 @@ def with_endpoint(module: Module, name: str, args: Mapping[str, Any]) -> str:
             "choose another --name, or edit the one that is there",
             Exit.EXISTS,
         )
+    before = _lines(module.text)
+    end = "\r\n" if before[0].endswith("\r\n") else "\n"
+    if not before[-1].endswith(("\n", "\r")):
+        before[-1] += end
     lines = [
-        f"{module.indent}{line}" for line in call(module.prefix, module.platform, name, args).splitlines()
+        f"{module.indent}{line}{end}"
+        for line in call(module.prefix, module.platform, name, args).splitlines()
     ]
-    before = module.text.splitlines()
     rest = before[module.last_line :] if module.replaced is None else before[module.replaced[1] :]
-    made = "\n".join([*before[: module.last_line], *lines, *rest]) + "\n"
+    made = "".join([*before[: module.last_line], *lines, *rest])
     ast.parse(made)  # whatever the text was: never write what Python cannot read
     return made
 

@@ -154,7 +154,7 @@ def replace(path: Path, text: str) -> None:
     """All or nothing: a crash leaves the old text or the new one, never half."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text)
+        beside.write_text(text, encoding="utf-8", newline="")
         beside.chmod(path.stat().st_mode & 0o777)
         beside.replace(path)
     finally:

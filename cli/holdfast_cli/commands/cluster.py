@@ -56,8 +56,16 @@ def logs(name: str, namespace: str, container: str, tail: int, follow: bool) -> 
         _follow_logs(namespace, selector, container, tail)
         return
     pods = _started(name, namespace, selector, container)
+    unread = []
     for pod in pods:
-        subprocess.run(kubectl.log_command(namespace, _name(pod), container, tail, False), check=False)
+        done = subprocess.run(kubectl.log_command(namespace, _name(pod), container, tail, False), check=False)
+        if done.returncode > 0:  # below: ended by a signal, as where the reader of a pipe left
+            unread.append(_name(pod))
+    if unread:
+        raise CommandError(
+            f"kubectl could not read the logs of {', '.join(unread)}; it says why above",
+            "check that your kubeconfig may read pods/log",
+        )
 
 
 def _started(name: str, namespace: str, selector: str, container: str) -> list[dict[str, Any]]:
