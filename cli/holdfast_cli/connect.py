@@ -85,7 +85,7 @@ def translated(error: APIError) -> CommandError:
     if isinstance(error, sdk.APIStatusError):
         return _of_status(error)
     if isinstance(error, sdk.APITimeoutError):
-        return CommandError(str(error), "--timeout SECONDS allows more", Exit.TIMEOUT)
+        return CommandError(str(error), _more_time(), Exit.TIMEOUT)
     if isinstance(error, sdk.StreamBrokenError):
         return CommandError(str(error), exit_code=Exit.FAILED)
     if isinstance(error, sdk.APIConnectionError):
@@ -97,6 +97,15 @@ def translated(error: APIError) -> CommandError:
     if isinstance(error, sdk.JobExpiredError):
         return CommandError(str(error), exit_code=Exit.TIMEOUT)
     return CommandError(str(error), exit_code=Exit.FAILED)
+
+
+def _more_time() -> str:
+    """What to do about a timeout: most commands have one that nobody chooses."""
+    context = click.get_current_context(silent=True)
+    options = context.command.params if context else []
+    if any("--timeout" in option.opts for option in options):
+        return "--timeout SECONDS allows more"
+    return "try again; if it stays so, look how the gateway does"
 
 
 def _of_status(error: APIStatusError) -> CommandError:

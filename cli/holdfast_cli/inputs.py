@@ -47,13 +47,18 @@ def _data(text: str | None) -> Any:
     if text.startswith("@"):
         return _file(text[1:])
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_number)
     except ValueError as error:
         raise CommandError(
             f"-d {text[:60]!r} is not JSON: {error}",
             'quote it for the shell, as in -d \'{"text": "hello"}\', or send a file with -d @FILE',
             Exit.USAGE,
         ) from error
+
+
+def _no_number(text: str) -> Any:
+    """Python's JSON knows NaN and Infinity; JSON does not, and no gateway would take them."""
+    raise ValueError(f"{text} is no JSON number")
 
 
 def _file(path: str) -> Media:

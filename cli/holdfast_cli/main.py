@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -32,8 +33,19 @@ DEBUG = "HOLDFAST_DEBUG"
 """Set to 1: unexpected errors show their traceback."""
 
 
+class _ReaderLeft(Exception):
+    """A broken pipe under a name that click does not know: it would end with exit code 1, and say nothing."""
+
+
 class _InOrder(click.Group):
     """Lists commands in the order of a day's work rather than of the alphabet."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a broken pipe is for `main` to judge."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderLeft from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -84,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except _ReaderLeft:
         # The reader of our output left (`holdfast ls | head`): nobody to tell. Python's own flush at exit
         # would complain again, so it gets a place to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -58,10 +59,24 @@ _timeout = click.option(
     metavar="SECONDS",
     help="For the whole call, retries included.",
 )
+
+
+def _can_be_written(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    """Asked before anything is sent: an answer that cannot be kept would have to be paid for again."""
+    if path is None or str(path) == "-" or path.exists() or os.access(path.parent, os.W_OK):
+        return path
+    raise CommandError(
+        f"--output {path} cannot be written; nothing was sent",
+        "name a file in a folder that exists and that you may write to",
+        Exit.USAGE,
+    )
+
+
 _output = click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path, dir_okay=False, writable=True),
+    callback=_can_be_written,
     help="Write the answer to a file; - is stdout.",
 )
 

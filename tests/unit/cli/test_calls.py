@@ -292,3 +292,37 @@ def test_status_shows_no_table_where_an_older_gateway_tells_no_phases(holdfast: 
 def test_no_output_carries_colours_when_it_is_no_terminal(holdfast: Run, gateway: Any) -> None:
     done = holdfast("ls")
     assert "\x1b" not in done.out + done.err
+
+
+def test_an_answer_that_could_not_be_kept_is_not_asked_for(
+    holdfast: Run, gateway: Any, tmp_path: Path
+) -> None:
+    output = tmp_path / "none" / "answer.json"
+    done = holdfast("infer", "echo", "/", "-d", "1", "-o", output, expect=Exit.USAGE)
+    assert f"--output {output} cannot be written; nothing was sent" in done.err
+    assert "next: name a file in a folder that exists" in done.err
+    assert gateway.requests == []
+
+
+def test_numbers_that_json_does_not_know_are_a_mistake_of_the_command_line(holdfast: Run) -> None:
+    done = holdfast("infer", "echo", "/", "-d", '{"a": NaN}', expect=Exit.USAGE)
+    assert "is not JSON: NaN is no JSON number" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (("infer", "echo", "/"), "next: --timeout SECONDS allows more"),
+        (("ls",), "next: try again; if it stays so, look how the gateway does"),
+    ],
+)
+def test_a_timeouts_remedy_names_only_options_that_the_command_has(
+    words: tuple[str, ...], remedy: str, holdfast: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ReadTimeout("late", request=request)
+
+    threads = httpx2.Client
+    monkeypatch.setattr(httpx2, "Client", lambda **_: threads(transport=httpx2.MockTransport(late)))
+    monkeypatch.setenv("HOLDFAST_URL", "http://gateway.test")
+    assert remedy in holdfast(*words, expect=Exit.TIMEOUT).err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import resource
 import subprocess
@@ -162,3 +163,18 @@ def test_what_is_not_a_token_is_not_repeated_in_the_error() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_names_the_command(shell: str) -> None:
     assert "_HOLDFAST_COMPLETE" in CliRunner().invoke(command.cli, ["completion", shell]).output
+
+
+def test_a_reader_that_left_is_no_failure_and_nobody_is_told() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "holdfast_cli.main", "completion", "fish"],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (Exit.OK, b"")
