@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import time
 from typing import Any
@@ -100,6 +101,8 @@ def _follow_logs(namespace: str, selector: str, container: str, tail: int) -> No
                         kubectl.log_command(namespace, name, container, tail, True)
                     )
             time.sleep(POLL_S)
+            if any(one.poll() == -signal.SIGPIPE for one in followers.values()):
+                return  # the reader left (`| grep -m1 ready`): this process writes nothing and would not notice
     finally:
         for one in followers.values():
             one.terminate()

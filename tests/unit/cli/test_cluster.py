@@ -174,6 +174,16 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, rounds: int) -> None:
     monkeypatch.setattr("holdfast_cli.commands.cluster.time.sleep", sleep)
 
 
+def test_following_logs_ends_when_its_reader_left(
+    holdfast: Run, kubectl: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pods = _answer({"items": [_pod({"running": {}})]})
+    kubectl(f'case "$*" in *logs*) kill -PIPE $$;; *) {pods}\n;; esac')
+    # As many looks as a busy machine may need until the follower has ended; then the test fails.
+    _stop_after(monkeypatch, 200)
+    assert holdfast("logs", "ocr", "-f").err == ""
+
+
 def test_following_logs_takes_up_replicas_that_start_later_and_leaves_no_process(
     holdfast: Run, kubectl: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
