@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any, Final
@@ -143,12 +144,14 @@ class Broker(Connection):
                 raise BrokerDown(f"queue of {document.name}: {error!r}") from error
 
     async def delete_queue(self, endpoint: str) -> None:
-        """Remove an endpoint's stream with all that waits in it. Nothing happens where there is none."""
+        """Remove an endpoint's stream with all that waits in it, and the time of its last request: one that is made
+        anew under its name begins at rest. Nothing happens where there is none. Raises BrokerDown."""
+        activity = await self.bucket(names.BUCKET_ACTIVITY)
         async with self._api:
             try:
-                await self._js.delete_stream(names.stream_name(endpoint))
-            except nats.js.errors.NotFoundError:
-                return
+                with contextlib.suppress(nats.js.errors.NotFoundError):
+                    await self._js.delete_stream(names.stream_name(endpoint))
+                await activity.delete(endpoint)
             except (nats.errors.Error, OSError, TimeoutError) as error:
                 raise BrokerDown(repr(error)) from error
 

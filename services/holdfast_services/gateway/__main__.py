@@ -113,9 +113,12 @@ async def assemble(
     await broker.subscribe(names.done_subject("*", "*"), waiters.announced)
     submissions = Submissions(parts, server, records, waiters, base_url)
     request_pages = RequestPages(parts, records, waiters, submissions)
-    server.on_answered += [metrics.answered, ColdStarts(parts, pages, metrics).answered]
+    cold_starts = ColdStarts(parts, pages, metrics)
+    server.on_answered += [metrics.answered, cold_starts.answered]
     for forget in (
         server.endpoint_removed,
+        parts.activity.forget,
+        cold_starts.forget,
         metrics.forget,
         pages.recent.forget,
         pages.endpoint_pages.forget,

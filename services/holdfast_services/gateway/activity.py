@@ -55,6 +55,11 @@ class Activity:
         if not self._wanted.is_set():
             self._wanted.set()
 
+    def forget(self, endpoint: str) -> None:
+        """The endpoint is no more."""
+        for times in (self._woken, self._changed, self._last):
+            times.pop(endpoint, None)
+
     async def run(self) -> None:
         """Write what changed, for ever."""
         while True:

@@ -44,6 +44,11 @@ class ColdStarts:
             self._settled_s, self._settle, held.endpoint, held.accepted_at, answered_s, seen
         )
 
+    def forget(self, endpoint: str) -> None:
+        """The endpoint is no more."""
+        self._known.pop(endpoint, None)
+        self._pages.cold_starts.pop(endpoint, None)
+
     def _settle(self, endpoint: str, accepted_at: float, answered_s: float, seen: StartPhases) -> None:
         now = self._parts.replicas.start_phases(endpoint)
         # A newer replica, or none any more, says nothing of this start.

@@ -196,6 +196,10 @@ class World:
             temporary.write_text(document.to_json())
             temporary.rename(temporary.with_suffix(".json"))
 
+    def withdraw(self, endpoint: str) -> None:
+        """Remove a document."""
+        (self.folder / "documents" / f"{endpoint}.json").unlink()
+
     async def scaler(self, *, ready: bool = True, **environment: str) -> Scaler:
         """Start a scaler."""
         grpc_port, http_port = free_port(), free_port()

@@ -155,6 +155,27 @@ async def test_an_endpoint_without_a_queue_has_no_demand(world: Any, document: A
     assert await keda.metric("chat") == 0
 
 
+async def test_an_endpoint_made_anew_under_the_name_of_a_removed_one_begins_at_rest(
+    world: Any, document: Any
+) -> None:
+    """It started a replica without a request, where one had come within its timeout before it was removed."""
+    await world.declare(document())
+    await world.accept("chat", "r1")
+    await world.finish("chat")
+    scaler = await world.scaler()
+    keda = world.keda(scaler)
+    assert await keda.is_active("chat")
+
+    world.withdraw("chat")
+    await until(lambda: scaler.figure("holdfast_scaler_endpoints ") == 0, "it is gone")
+    await world.broker.delete_queue("chat")
+    await world.declare(document())
+    await until(lambda: scaler.figure("holdfast_scaler_endpoints ") == 1, "the new one is known")
+
+    assert await world.broker.last_activity("chat") is None
+    assert not await keda.is_active("chat")
+
+
 async def test_a_paused_endpoint_is_inactive_and_wakes_when_resumed(world: Any, document: Any) -> None:
     await world.declare(document(paused=True))
     keda = world.keda(await world.scaler())

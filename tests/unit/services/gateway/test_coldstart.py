@@ -70,3 +70,14 @@ async def test_one_start_is_counted_once_and_a_warm_request_never() -> None:
         starts.answered(held(cold=cold))
     await settled()
     assert len(counted.starts) == 1
+
+
+async def test_an_endpoint_made_anew_under_the_name_of_a_removed_one_had_no_cold_start() -> None:
+    starts, _, shown = made(StartPhases(scaled=100.1, ready=101.0))
+    starts.answered(held())
+    assert "demo" in shown
+
+    starts.forget("demo")
+    await settled()
+
+    assert shown == {}
