@@ -104,6 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            _complain(
+                f"{os.fsdecode(error.filename)}: {error.strerror}",
+                "check that the path is what you mean, and that you may read and write there",
+            )
+            return Exit.FAILED
         _complain(
             f"unexpected {type(error).__name__}: {error}",
             f"this is a fault of holdfast; {DEBUG}=1 shows where it happened",

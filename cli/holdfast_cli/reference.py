@@ -24,7 +24,7 @@ _HEAD = """# The command `holdfast`
 <!-- Made by `python -m holdfast_cli.reference --write` from the command itself: edit that, not this. -->
 
 Results go to standard output, everything said to people to standard error. `--json` gives one JSON document.
-Colours and progress appear on a terminal only, and not where `NO_COLOR` is set. An error is one line that says what
+Colours and progress appear on a terminal only, colours not where `NO_COLOR` is set. An error is one line that says what
 is wrong and, where there is one, a line that says what to do next.
 
 Where the gateway is and which token to send is read, in this order, from the options `--url` and `--token-file`, the

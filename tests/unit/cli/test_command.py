@@ -112,6 +112,18 @@ def test_an_unexpected_error_is_one_line_and_no_traceback(
     assert "Traceback" not in shown
 
 
+def test_a_file_that_cannot_be_used_is_named_and_no_fault_of_holdfast(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fail_with(monkeypatch, PermissionError(13, "Permission denied", "stacks/endpoints.py"))
+    assert command.main(["broken"]) == Exit.FAILED
+    assert capsys.readouterr() == (
+        "",
+        "error: stacks/endpoints.py: Permission denied\n"
+        "  next: check that the path is what you mean, and that you may read and write there\n",
+    )
+
+
 def test_a_wrong_command_line_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["no-such-thing"]) == Exit.USAGE
     assert "No such command 'no-such-thing'" in capsys.readouterr().err
