@@ -39,6 +39,8 @@ token = "hf_…"
 receipts = "hf_…"
 ```
 
+Tokens of the file are sent to the file's `url` and to no other gateway that `--url` or `HOLDFAST_URL` names.
+
 Completion: `eval "$(holdfast completion bash)"` in `~/.bashrc`; `zsh` and `fish` likewise.
 """
 

@@ -58,6 +58,8 @@ def resolve(
 ) -> Settings:
     """Gather the settings. `environment`: variables, those of the process if None.
 
+    Tokens of a config file that names a gateway are taken for that gateway alone.
+
     Raises ConfigurationError where no URL is found, or a named file cannot be read.
 
     >>> resolve("http://localhost:8080/", environment={"HOLDFAST_CONFIG": "/nowhere"})
@@ -71,12 +73,20 @@ def resolve(
             f'no gateway URL: pass url=, set {ENV_URL}, or write url = "https://…" '
             f"to {config_path(environment)}"
         )
+    checked = _checked_url(str(found_url))
     given = token or environment.get(ENV_TOKEN) or _read_token(environment.get(ENV_TOKEN_FILE))
-    return Settings(
-        url=_checked_url(str(found_url)),
-        token=given or file.get("token"),
-        tokens={} if given else dict(file.get("tokens", {})),
+    if given:
+        return Settings(checked, given)
+    # The file's tokens are for the file's gateway: no other is told them.
+    elsewhere = "url" in file and _origin(_checked_url(file["url"])) != _origin(checked)
+    return (
+        Settings(checked) if elsewhere else Settings(checked, file.get("token"), dict(file.get("tokens", {})))
     )
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
 
 
 def _checked_url(url: str) -> str:

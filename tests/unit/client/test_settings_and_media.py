@@ -49,6 +49,18 @@ def test_a_token_that_was_given_is_sent_to_every_endpoint(config: Path) -> None:
     assert settings.token_for("ocr") == "mine"
 
 
+def test_tokens_of_the_file_are_for_the_gateway_that_the_file_names(config: Path) -> None:
+    """A token went to whatever gateway was named beside the file."""
+    environment = {"HOLDFAST_CONFIG": str(config)}
+    for same in ("https://file.test/", "https://FILE.test:443"):
+        assert resolve(same, environment=environment).token_for("ocr") == "ocr-token"
+    for other in ("https://other.test", "http://file.test", "https://file.test:8443"):
+        settings = resolve(other, environment=environment)
+        assert (settings.token, settings.token_for("ocr")) == (None, None)
+    config.write_text('token = "file-token"\n')
+    assert resolve("https://other.test", environment=environment).token == "file-token"
+
+
 def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("hf_a_b\n")
