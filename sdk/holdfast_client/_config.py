@@ -78,10 +78,9 @@ def resolve(
     if given:
         return Settings(checked, given)
     # The file's tokens are for the file's gateway: no other is told them.
-    elsewhere = "url" in file and _origin(_checked_url(file["url"])) != _origin(checked)
-    return (
-        Settings(checked) if elsewhere else Settings(checked, file.get("token"), dict(file.get("tokens", {})))
-    )
+    if "url" in file and _origin(_checked_url(file["url"])) != _origin(checked):
+        return Settings(checked)
+    return Settings(checked, file.get("token"), dict(file.get("tokens", {})))
 
 
 def _origin(url: str) -> tuple[str, str | None, int]:
@@ -92,13 +91,13 @@ def _origin(url: str) -> tuple[str, str | None, int]:
 def _checked_url(url: str) -> str:
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:  # an address in brackets that is none
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # an address in brackets or a port that is none
         sound = False
     if not sound:
         shown = url.rpartition("@")[2]  # what stands before may be a password
         raise ConfigurationError(
-            f"gateway URL is {shown!r}: it must begin with http:// or https:// and a host"
+            f"gateway URL is {shown!r}: it must begin with http:// or https:// and a host, and a port is 1 to 65535"
         )
     if parts.query or parts.fragment or "@" in parts.netloc:
         raise ConfigurationError(

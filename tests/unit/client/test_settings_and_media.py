@@ -73,6 +73,7 @@ def test_a_token_may_come_from_a_file(tmp_path: Path) -> None:
     [
         ({}, r'no gateway URL: pass url=, set HOLDFAST_URL, or write url = "https://…" to /none'),
         ({"HOLDFAST_URL": "gateway:80"}, "must begin with http:// or https:// and a host"),
+        ({"HOLDFAST_URL": "http://gateway:80800"}, "'http://gateway:80800': it must begin with http://"),
         ({"HOLDFAST_URL": "http://u:p@h/"}, "has a query, fragment or user name"),
         (
             {"HOLDFAST_URL": "http://h", "HOLDFAST_TOKEN_FILE": "/no/such"},
