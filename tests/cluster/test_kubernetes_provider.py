@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 import uuid
@@ -38,7 +39,7 @@ PROGRAM = """
         "template": {
             "metadata": {"labels": labels},
             "spec": {
-                "termination_grace_period_seconds": 0,
+                "termination_grace_period_seconds": int(config.get("grace") or 0),
                 "containers": [{
                     "name": "main", "image": "%s", "image_pull_policy": "IfNotPresent",
                     "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
@@ -99,9 +100,12 @@ def test_the_whole_life_of_a_workload(shop: Project, sandbox: Any, namespace: st
     assert _get(sandbox, namespace, "deployment", "shop")["spec"]["replicas"] == 1
 
     shop.run("destroy", "--yes", "--skip-preview")
-    left = sandbox.command("kubectl", "-n", namespace, "get", "deploy,secret,pod", "-o", "name").stdout
+    left = sandbox.command(
+        "kubectl", "-n", namespace, "get", "deploy,secret,configmap,pod", "-o", "name"
+    ).stdout
     assert "shop" not in left
     assert "secret/password" not in left
+    assert "configmap/settings" not in left
 
 
 def test_a_change_of_an_immutable_field_replaces(shop: Project, sandbox: Any, namespace: str) -> None:
@@ -126,7 +130,8 @@ def test_what_the_autoscaler_sets_is_not_fought_over(shop: Project, sandbox: Any
     shop.run("config", "set", "scaled", "true")
     shop.up()
     sandbox.command("kubectl", "-n", namespace, "scale", "deployment", "shop", "--replicas=2")
-    shop.run("config", "set", "colour", "blue")
+    shop.run("config", "set", "grace", "1")
+    assert shop.steps() == {"shop": "update"}
     shop.up()
     assert _get(sandbox, namespace, "deployment", "shop")["spec"]["replicas"] == 2
 
@@ -138,6 +143,19 @@ def test_up_waits_for_readiness_and_says_what_is_missing(shop: Project) -> None:
     assert done.returncode != 0
     assert "shop" in done.stdout
     assert "timed out" in done.stdout.lower()
+
+
+def test_up_waits_for_a_service_to_have_pods(shop: Project, namespace: str) -> None:
+    shop.write(f"""
+        import pulumi, pulumi_kubernetes as k8s
+        k8s.core.v1.Service("lonely", metadata={{"namespace": {namespace!r}}},
+                            spec={{"ports": [{{"port": 80}}], "selector": {{"app": "nobody"}}}},
+                            opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5s")))
+        """)
+    done = shop.attempt("up", "--yes", "--skip-preview")
+    assert done.returncode != 0
+    assert "lonely" in done.stdout
+    assert "Service does not target any Pods" in done.stdout
 
 
 def test_skip_await_does_not_wait(shop: Project) -> None:
@@ -154,7 +172,9 @@ def test_a_secret_is_nowhere_in_plain_text(shop: Project, sandbox: Any, namespac
     shown += shop.preview("--diff") + shop.up() + shop.run("refresh", "--yes") + shop.run("stack", "export")
     assert SECRET not in shown
     encoded = _get(sandbox, namespace, "secret", "password")["data"]["password"]
-    assert encoded not in shown
+    assert base64.b64decode(encoded).decode() == f"{SECRET}-2"
+    for value in (SECRET, f"{SECRET}-2"):
+        assert base64.b64encode(value.encode()).decode() not in shown
 
 
 def test_an_object_from_before_is_imported_and_then_unchanged(
@@ -170,13 +190,17 @@ def test_an_object_from_before_is_imported_and_then_unchanged(
     shop.expect_no_changes()
 
 
-def test_what_the_api_server_refuses_is_an_error_of_the_resource(shop: Project, namespace: str) -> None:
+@pytest.mark.parametrize("command", [("preview",), ("up", "--yes", "--skip-preview")], ids=["preview", "up"])
+def test_what_the_api_server_refuses_is_an_error_of_the_resource(
+    shop: Project, namespace: str, command: tuple[str, ...]
+) -> None:
+    """Before anything is made as well: the API server is asked by a dry run."""
     shop.write(f"""
         import pulumi_kubernetes as k8s
         k8s.core.v1.Service("bad", metadata={{"namespace": {namespace!r}}},
                             spec={{"ports": [{{"port": 70000}}], "selector": {{}}}})
         """)
-    done = shop.attempt("up", "--yes", "--skip-preview")
+    done = shop.attempt(*command)
     assert done.returncode != 0
     assert "70000" in done.stdout
 

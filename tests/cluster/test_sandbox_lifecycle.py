@@ -56,6 +56,21 @@ GPU_DEPLOYMENT = {
 }
 
 
+REBOOT = """
+for pid in $(ps -eo pid=,comm= | awk '$1 > 1 && $2 != "sleep" && $2 != "sh" {print $1}'); do
+  [ "$pid" = $$ ] || kill -9 "$pid" 2>/dev/null
+done
+for point in $(awk '$2 ~ "^/(var/lib/holdfast-box/state|run/holdfast-box)/" {print $2}' /proc/mounts | sort -r); do
+  umount -l "$point"
+done
+for name in $(ls /run/netns); do ip netns del $name; done
+ip link del cni0
+nft flush ruleset
+echo another > /run/holdfast-box/boot
+"""
+"""A reboot ends all processes, empties the network and keeps the disk; here also /run, as on some machines."""
+
+
 def difference(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """What is not the same, a line each; a snapshot has hundreds of them."""
     lines = [
@@ -89,8 +104,10 @@ def test_a_second_up_starts_nothing_anew(up_box: Any) -> None:
     assert up_box.status()["processes"] == before
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_process_is_started_again_and_pods_do_not_notice(up_box: Any) -> None:
     pods = pod_restarts(up_box)
+    up_box.kubectl("create", "deployment", "probe", "--image=registry.k8s.io/pause:3.10")
     for name in lifecycle.EXPECTED:
         before = up_box.status()["processes"]
         up_box.kill(before[name])
@@ -100,7 +117,11 @@ def test_a_killed_process_is_started_again_and_pods_do_not_notice(up_box: Any) -
         after = up_box.status()
         assert after["up"], (name, after)
         assert after["processes"][name] != before[name]
+        # Whatever was killed: a new pod is made, placed and started.
+        up_box.kubectl("rollout", "restart", "deployment/probe")
+        up_box.kubectl("rollout", "status", "deployment/probe", "--timeout=60s")
     assert pod_restarts(up_box) == pods
+    up_box.kubectl("delete", "deployment", "probe", "--wait=false")
 
 
 def test_all_processes_killed_at_once_are_started_again(up_box: Any) -> None:
@@ -135,17 +156,7 @@ def test_pods_that_lost_their_bridge_get_another(up_box: Any) -> None:
 
 def test_after_a_reboot_up_brings_everything_back(up_box: Any) -> None:
     up_box.kubectl("create", "configmap", "kept", "--from-literal=a=b")
-    # A reboot ends all processes, empties the network and keeps the disk; here also /run, as on some machines.
-    up_box.run(
-        "sh",
-        "-c",
-        'for pid in $(ps -eo pid=,comm= | awk \'$1 > 1 && $2 != "sleep" && $2 != "sh" {print $1}\'); do '
-        '[ "$pid" = $$ ] || kill -9 "$pid" 2>/dev/null; done; '
-        "for point in $(awk '$2 ~ \"^/(var/lib/holdfast-box/state|run/holdfast-box)/\" {print $2}' /proc/mounts "
-        '| sort -r); do umount -l "$point"; done; '
-        "for name in $(ls /run/netns); do ip netns del $name; done; "
-        "ip link del cni0; nft flush ruleset; echo another > /run/holdfast-box/boot",
-    )
+    up_box.run("sh", "-c", REBOOT)
 
     said = up_box.up()
 
@@ -223,6 +234,16 @@ def test_down_after_a_crash_leaves_nothing_either(box: Any) -> None:
     box.up()
     box.kill(*box.status()["processes"].values())
     box.run("rm", "-r", "/run/holdfast-box/pids")
+
+    box.sandbox("down", "--purge")
+
+    assert difference(before, box.snapshot()) == []
+
+
+def test_down_after_a_reboot_leaves_nothing_either(box: Any) -> None:
+    before = box.snapshot()
+    box.up()
+    box.run("sh", "-c", REBOOT)
 
     box.sandbox("down", "--purge")
 

@@ -31,12 +31,13 @@ def test_twenty_requests_at_once_use_three_replicas_one_each_and_idle_ends_at_ze
     assert Counter(answer.status for answer in answers) == {200: 20}
     replicas = Counter(answer.headers[names.HEADER_REPLICA] for answer in answers)
     assert len(replicas) == 3
-    for pod in platform.pods(endpoint):
+    assert {pod["metadata"]["name"] for pod in platform.pods(endpoint)} == set(replicas)
+    for replica in replicas:
         stats = platform.sandbox.command(
             "kubectl",
             "get",
             "--raw",
-            f"/api/v1/namespaces/{names.ENDPOINTS_NAMESPACE}/pods/{pod['metadata']['name']}:8000/proxy/__stats",
+            f"/api/v1/namespaces/{names.ENDPOINTS_NAMESPACE}/pods/{replica}:8000/proxy/__stats",
         )
         assert json.loads(stats.stdout)["peak_concurrency"] == 1
     idle_since = time.monotonic()
@@ -82,8 +83,9 @@ def test_more_replicas_change_the_scaler_and_what_it_is_told_but_no_pod(stack: A
     assert steps[f"{one}-scaledobject"] == steps[f"{one}-document"] == steps[one] == "update"
 
 
-def test_replicas_set_by_the_autoscaler_are_not_fought_over(stack: Any, platform: Any, wait: Any) -> None:
-    stack.declare(one={"scaling": SCALING})
+def test_replicas_set_by_the_autoscaler_are_not_fought_over(stack: Any, platform: Any) -> None:
+    scaling = {**SCALING, "timeout_s": 120}
+    stack.declare(one={"scaling": scaling})
     stack.project.up()
     endpoint = stack.name("one")
     assert platform.call(endpoint).status == 200
@@ -93,6 +95,12 @@ def test_replicas_set_by_the_autoscaler_are_not_fought_over(stack: Any, platform
     stack.project.run("refresh", "--yes", "--skip-preview")
     stack.project.expect_no_changes()
     assert len(platform.pods(endpoint)) == 1
+    # Created with 0 replicas: an update of the Deployment itself must not say so again.
+    stack.declare(one={"scaling": scaling, "env": {"CHANGED": "yes"}})
+    assert stack.project.steps()[f"{endpoint}-deployment"] == "update"
+    stack.project.up()
+    deployment = platform.sandbox.kubectl.get("deployment", endpoint, "-n", names.ENDPOINTS_NAMESPACE)
+    assert deployment["spec"]["replicas"] == 1
 
 
 def test_destroy_leaves_no_object_behind(stack: Any, platform: Any, wait: Any) -> None:
@@ -101,10 +109,12 @@ def test_destroy_leaves_no_object_behind(stack: Any, platform: Any, wait: Any) -
     assert platform.call(stack.name("one")).status == 200
     label = f"{names.LABEL_ENDPOINT}={stack.name('one')}"
     assert platform.objects(label)
+    assert f"deployment.apps/{stack.name('one')}" in _named(platform, stack.prefix)
 
     stack.project.run("destroy", "--yes", "--skip-preview", timeout_s=200)
 
     wait("every object of the endpoint is gone", lambda: platform.objects(label) == [], timeout_s=60)
+    wait("nor has any other its name", lambda: _named(platform, stack.prefix) == [], timeout_s=60)
     wait("the gateway knows it no more", lambda: platform.call(stack.name("one")).status == 404, timeout_s=20)
 
 
@@ -124,17 +134,21 @@ def test_no_secret_value_is_anywhere_but_in_the_kubernetes_secret(
     answer = platform.call(stack.name("one"))
     assert answer.status == 200, answer.body
     exported = stack.project.run("stack", "export", "--show-secrets")
-    password = (platform.sandbox.paths.secrets / "registry-password").read_text()
-    everything = _all_objects(platform)
-    for hidden in (value, password, platform.token):
+    secrets = platform.sandbox.paths.secrets
+    password, broker = ((secrets / one).read_text().strip() for one in ("registry-password", "broker-secret"))
+    everything, logs = _all_objects(platform), _logs(platform)
+    assert stack.name("one") in everything
+    assert answer.headers[names.HEADER_REQUEST_ID] in logs
+    for hidden in (value, password, broker, platform.token):
         forms = (hidden, base64.b64encode(hidden.encode()).decode())
         for form in forms:
             assert form not in shown
             assert form not in exported
             assert form not in everything
-    logs = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
-    assert value not in logs
-    assert password not in logs
+            assert form not in logs
+    commands = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
+    assert value not in commands
+    assert password not in commands
 
 
 def _changed(steps: dict[str, str]) -> set[str]:
@@ -143,14 +157,29 @@ def _changed(steps: dict[str, str]) -> set[str]:
 
 
 def _all_objects(platform: Any) -> str:
-    """Every object of both namespaces as text, Kubernetes Secrets aside."""
-    kinds = platform.sandbox.kubectl.text(
-        "api-resources", "--verbs=list", "--namespaced", "-o", "name"
-    ).split()
-    wanted = ",".join(kind for kind in kinds if kind != "secrets" and not kind.endswith(".metrics.k8s.io"))
-    found = [
-        platform.sandbox.kubectl.text("get", wanted, "-n", namespace, "-o", "json")
-        for namespace in (names.ENDPOINTS_NAMESPACE, names.SYSTEM_NAMESPACE)
-    ]
-    assert all(found)
-    return "".join(found)
+    """Every object of the cluster as text, Kubernetes Secrets aside."""
+    return str(platform.sandbox.kubectl.run("get", _kinds(platform, "secrets"), "-A", "-o", "json"))
+
+
+def _named(platform: Any, part: str) -> list[str]:
+    """Every object of the cluster with that in its name, but for events: they tell of what is gone."""
+    kinds = _kinds(platform, "events", "events.events.k8s.io")
+    shown = platform.sandbox.kubectl.run("get", kinds, "-A", "--ignore-not-found", "-o", "name")
+    return [one for one in shown.split() if part in one]
+
+
+def _kinds(platform: Any, *without: str) -> str:
+    """All kinds of objects but these and measurements, as `kubectl get` wants them."""
+    found = platform.sandbox.kubectl.run("api-resources", "--verbs=list", "-o", "name").split()
+    return ",".join(one for one in found if one not in without and not one.endswith(".metrics.k8s.io"))
+
+
+def _logs(platform: Any) -> str:
+    """What the sandbox's processes, the system's pods and the endpoints' pods have written."""
+    kubectl = platform.sandbox.kubectl
+    found = [file.read_text(errors="replace") for file in platform.sandbox.paths.log.glob("*.log")]
+    for namespace in (names.ENDPOINTS_NAMESPACE, names.SYSTEM_NAMESPACE, "keda"):
+        pods = kubectl.run("get", "pods", "-n", namespace, "-o", "name").split()
+        # Of a pod that just ends there may be none.
+        found += [kubectl.text("logs", pod, "-n", namespace, "--all-containers") for pod in pods]
+    return "\n".join(found)
