@@ -1,7 +1,7 @@
 """What all endpoints share: the gateway, the queue, the scaler."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import cloud
 import pulumi
@@ -11,8 +11,7 @@ import pulumi_holdfast as holdfast
 
 
 def declare(settings: SharedSettings) -> Mapping[str, Any]:
-    """The shared stack; returns what it exports: the platform contract that the endpoint stacks read, and the
-    quickstart templates' endpoints."""
+    """The shared stack; returns what it exports: what endpoint stacks read, and the quickstart templates' endpoints."""
     sandbox = settings.kind is holdfast.PlatformKind.SANDBOX
     ground = cloud.declare(settings.aws) if settings.aws is not None else None
     args: holdfast.SharedStackArgs = {
@@ -24,29 +23,23 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         "gateway": {"replicas": 1 if sandbox else 2, "ingress": settings.ingress},
         "queue": {"servers": settings.queue_servers},
         "scaler": {"replicas": 1 if sandbox else 2},
-        # A sandbox's node says nothing of its machine.
-        "instance_types": not sandbox,
+        "instance_types": not sandbox,  # a sandbox's node says nothing of its machine
     }
-    if settings.previous_broker_secret is not None:
-        args["previous_broker_secret"] = settings.previous_broker_secret
-    if settings.base_url is not None:
-        args["base_url"] = settings.base_url
+    chosen = {
+        "previous_broker_secret": settings.previous_broker_secret,
+        "base_url": settings.base_url,
+        "domain": settings.domain,
+        "registry_credentials": settings.registry_secret and {"secret": settings.registry_secret},
+        "bodies_bucket": settings.bodies_bucket,
+        "template_registry": settings.template_registry,
+        "template_registry_secret": settings.template_registry_secret,
+        "observability": settings.observability,
+    }
+    # Types are lost here; SharedStack checks every field, and names all that is wrong at once.
+    args |= cast(holdfast.SharedStackArgs, {key: value for key, value in chosen.items() if value is not None})
     if settings.queue_host_path is not None:
         args["queue"]["host_path"] = settings.queue_host_path
-    if settings.domain is not None:
-        args["domain"] = settings.domain
-    if settings.registry_secret is not None:
-        args["registry_credentials"] = {"secret": settings.registry_secret}
-    if settings.bodies_bucket is not None:
-        args["bodies_bucket"] = settings.bodies_bucket
-    if settings.template_registry is not None:
-        args["template_registry"] = settings.template_registry
-    if settings.template_registry_secret is not None:
-        args["template_registry_secret"] = settings.template_registry_secret
-    if settings.observability is not None:
-        # Its keys are those of ObservabilityArgs, which SharedStack checks.
-        args["observability"] = settings.observability  # type: ignore[typeddict-item]
-    opts = pulumi.ResourceOptions()
+    opts = ground.opts if ground is not None else pulumi.ResourceOptions()
     if ground is not None:
         args |= ground.args()
         args["gateway"]["ingress"] = holdfast.Ingress.NODE_PORT
@@ -54,7 +47,6 @@ def declare(settings: SharedSettings) -> Mapping[str, Any]:
         if ground.platform.tls_secret is not None:
             args["gateway"]["tls_secret"] = ground.platform.tls_secret
         args["queue"]["storage_class"] = ground.addons.storage_class
-        opts = ground.opts
     made = holdfast.SharedStack("holdfast", args, opts)
     platform = holdfast.Platform.of(made, tokens=settings.tokens)
     after = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[made]))

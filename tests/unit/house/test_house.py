@@ -64,6 +64,11 @@ def test_no_test_module_is_without_a_test() -> None:
     assert empty == []
 
 
+@pytest.mark.parametrize("program", ["__main__.py", "endpoints.py", "shared.py"])
+def test_the_stacks_programs_stay_short_enough_to_be_read_at_once(program: str) -> None:
+    assert len((ROOT / "stacks" / program).read_text().splitlines()) < 60
+
+
 @pytest.mark.parametrize("lock", sorted(str(p.relative_to(ROOT)) for p in _tracked("*.lock")))
 def test_lock_files_pin_every_package_with_hashes_and_name_no_url(lock: str) -> None:
     text = (ROOT / lock).read_text()
