@@ -48,15 +48,14 @@ def get(namespace: str, kind: str, *words: str) -> list[dict[str, Any]]:
     return items
 
 
-def started(pod: dict[str, Any], container: str) -> bool:
-    """Whether a container of a pod runs or ran, so that it has a log."""
+def started(pod: dict[str, Any], container: str) -> int | None:
+    """How often a container of a pod was restarted; None: it never ran, so that it has no log."""
     status = pod.get("status", {})
-    listed = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
-    return any(
-        one["name"] == container
-        and ({"running", "terminated"} & set(one.get("state", {})) or one.get("lastState"))
-        for one in listed
-    )
+    for one in [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]:
+        ran = {"running", "terminated"} & set(one.get("state", {})) or one.get("lastState")
+        if one["name"] == container and ran:
+            return int(one.get("restartCount", 0))
+    return None
 
 
 def log_command(namespace: str, pod: str, container: str, tail: int, follow: bool) -> Sequence[str]:

@@ -76,7 +76,7 @@ def _started(name: str, namespace: str, selector: str, container: str) -> list[d
         if look:
             time.sleep(POLL_S)
         found = kubectl.get(namespace, "pods", "-l", selector)
-        ready = [pod for pod in found if kubectl.started(pod, container)]
+        ready = [pod for pod in found if kubectl.started(pod, container) is not None]
         if ready:
             return ready
         if not found:
@@ -90,16 +90,19 @@ def _started(name: str, namespace: str, selector: str, container: str) -> list[d
 
 
 def _follow_logs(namespace: str, selector: str, container: str, tail: int) -> None:
-    """One kubectl per replica; `kubectl logs -f -l` would not notice those that start later."""
-    followers: dict[str, subprocess.Popen[bytes]] = {}
+    """One kubectl per replica and restart; `kubectl logs -f -l` would not notice those that start later."""
+    followers: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
     try:
         while True:
             for pod in kubectl.get(namespace, "pods", "-l", selector):
-                name = _name(pod)
-                if name not in followers and kubectl.started(pod, container):
-                    followers[name] = subprocess.Popen(
-                        kubectl.log_command(namespace, name, container, tail, True)
-                    )
+                name, restarts = _name(pod), kubectl.started(pod, container)
+                if restarts is None or (name, restarts) in followers:
+                    continue
+                # Of one that restarts before our eyes, all that it says.
+                lines = -1 if any(name == known for known, _ in followers) else tail
+                followers[name, restarts] = subprocess.Popen(
+                    kubectl.log_command(namespace, name, container, lines, True)
+                )
             time.sleep(POLL_S)
             if any(one.poll() == -signal.SIGPIPE for one in followers.values()):
                 return  # the reader left (`| grep -m1 ready`): this process writes nothing and would not notice

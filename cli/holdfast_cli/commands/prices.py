@@ -102,8 +102,10 @@ def _read(source: str) -> str:
         if "://" not in source:
             return Path(source).read_text()
         with urllib.request.urlopen(source, timeout=_FETCH_TIMEOUT_S) as answer:
-            body: bytes = answer.read(_MAX_LIST_BYTES)
-            return body.decode()
+            body: bytes = answer.read(_MAX_LIST_BYTES + 1)
+        if len(body) > _MAX_LIST_BYTES:
+            raise ValueError(f"it is larger than {_MAX_LIST_BYTES // 2**20} MiB")
+        return body.decode()
     except (OSError, ValueError, urllib.error.URLError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise CommandError(

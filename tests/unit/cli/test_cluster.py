@@ -56,11 +56,11 @@ def test_a_container_that_has_not_begun_has_no_log() -> None:
     def pod(**state: Any) -> dict[str, Any]:
         return {"status": {"containerStatuses": [{"name": "model", **state}]}}
 
-    assert started(pod(state={"running": {}}), "model")
-    assert started(pod(state={"waiting": {}}, lastState={"terminated": {}}), "model")
-    assert not started(pod(state={"waiting": {}}, lastState={}), "model")
-    assert not started(pod(state={"running": {}}), "worker")
-    assert not started({}, "model")
+    assert started(pod(state={"running": {}}, restartCount=0), "model") == 0
+    assert started(pod(state={"waiting": {}}, lastState={"terminated": {}}, restartCount=2), "model") == 2
+    assert started(pod(state={"waiting": {}}, lastState={}), "model") is None
+    assert started(pod(state={"running": {}}), "worker") is None
+    assert started({}, "model") is None
 
 
 @pytest.fixture
@@ -122,8 +122,8 @@ def test_an_endpoint_without_replicas_has_no_logs_and_says_what_to_do(
     assert "`holdfast events ocr`" in done.err
 
 
-def _pod(state: dict[str, Any]) -> dict[str, Any]:
-    status = {"containerStatuses": [{"name": "model", "state": state}]}
+def _pod(state: dict[str, Any], restarts: int = 0) -> dict[str, Any]:
+    status = {"containerStatuses": [{"name": "model", "state": state, "restartCount": restarts}]}
     return {"metadata": {"name": "ocr-1"}, "status": status}
 
 
@@ -208,6 +208,21 @@ def test_following_logs_takes_up_replicas_that_start_later_and_leaves_no_process
     holdfast("logs", "ocr", "-f", expect=Exit.INTERRUPTED)
     assert followed == ["ocr-1", "ocr-2"]
     assert all(one.returncode is not None for one in processes)
+
+
+def test_following_logs_takes_up_a_container_that_was_restarted(
+    holdfast: Run, kubectl: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash loop went silent after its first crash."""
+    before, after = (_answer({"items": [_pod({"running": {}}, restarts)]}) for restarts in (0, 1))
+    kubectl(
+        f'case "$*" in *logs*) echo "$*" >> {tmp_path}/followed;; '
+        f"*) if mkdir {tmp_path}/looked 2>/dev/null; then {before}\nelse {after}\nfi;; esac"
+    )
+    _stop_after(monkeypatch, 3)
+    holdfast("logs", "ocr", "-f", expect=Exit.INTERRUPTED)
+    followed = (tmp_path / "followed").read_text().splitlines()
+    assert [line.split()[-2] for line in followed] == ["--tail=100", "--tail=-1"]
 
 
 def test_following_events_shows_each_once(

@@ -82,6 +82,16 @@ def test_a_list_that_cannot_be_had_says_what_to_do_without_the_internet(
     assert "give it with --from" in done.err
 
 
+def test_a_page_larger_than_any_list_is_refused_and_not_cut(
+    holdfast: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "list.go"
+    listed.write_text("x" * 65)
+    monkeypatch.setattr("holdfast_cli.commands.prices._MAX_LIST_BYTES", 64)
+    done = holdfast("prices", "refresh", "--from", listed.as_uri(), expect=Exit.FAILED)
+    assert f"{listed.as_uri()} cannot be read: it is larger than" in done.err
+
+
 def test_prices_are_shown_by_preset(holdfast: Run) -> None:
     lines = [line.split() for line in holdfast("prices", "show").out.splitlines()]
     assert lines[0] == ["PRESET", "GPUS", "MACHINE", "USD/HOUR"]
