@@ -37,6 +37,8 @@ _log = Log("broker")
 
 _API_TIMEOUT_S: Final = 10.0
 _RECONNECT_S: Final = 0.25
+_CANCELLATIONS: Final = 20
+"""How often attempts to reconnect are told to end, 0.1 s apart."""
 
 Handler = Callable[[Msg], Awaitable[None]]
 
@@ -152,6 +154,14 @@ class Connection:
             pass
         # In a task of its own: nats-py lets a cancellation of its reader escape where the connection is lost.
         await asyncio.wait({asyncio.create_task(self._client.close())}, timeout=2)
+        # nats-py cancels its attempts to come back once, and Python 3.11's `wait_for` loses a cancellation that comes
+        # as it ends: they would go on for ever, and a process that stops would wait for them.
+        attempts = self._client._reconnection_task
+        for _ in range(_CANCELLATIONS):
+            if attempts is None or attempts.done():
+                break
+            attempts.cancel()
+            await asyncio.wait({attempts}, timeout=0.1)
 
     async def request(
         self, subject: str, payload: bytes, headers: Mapping[str, str] | None, timeout_s: float

@@ -25,6 +25,7 @@ class _Client:
         self._transport: Any = self
         self.written: list[bytes] = []
         self.heard: Any = None
+        self._reconnection_task: asyncio.Task[None] | None = None
 
     def jetstream(self, **_: Any) -> None:
         return None
@@ -161,3 +162,33 @@ async def test_a_connection_that_broke_a_moment_ago_is_a_broker_that_is_down(pen
         await connection.request("q.demo.1", b"", None, 1)
     assert await connection.publish("q.demo.1") is False
     assert client._pending == pending
+
+
+async def test_attempts_to_reconnect_that_miss_a_cancellation_end_with_their_connection_all_the_same() -> (
+    None
+):
+    """A process that was told to stop went on for ever where its broker refused it at that moment."""
+    connection, client = connected()
+    missed = 0
+
+    async def attempts() -> None:
+        nonlocal missed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if missed:
+                    raise
+                missed += 1
+
+    async def flush() -> None: ...
+
+    async def close() -> None:
+        client._reconnection_task.cancel()
+
+    client.flush, client.close = flush, close
+    client._reconnection_task = asyncio.create_task(attempts())
+    await asyncio.sleep(0)
+    await connection.close()
+    assert missed == 1
+    assert client._reconnection_task.cancelled()
