@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: the analyser of multi-language components reads real types.
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping
 from typing import Any, Final, NotRequired, TypedDict
 
 import pulumi
@@ -17,6 +17,7 @@ from pulumi_holdfast.spec.problems import Problem, SpecError
 from pulumi_holdfast.spec.shared import MIN_SECRET_CHARS, Ingress, SharedSpec, parse_shared
 
 _WIRED_URL: Final = "https://wired.invalid"
+_SECRETS: Final = ("broker_secret", "previous_broker_secret")
 
 
 class GatewayArgs(TypedDict):
@@ -155,7 +156,8 @@ class SharedStack(pulumi.ComponentResource):
             self.spec = _spec(name, args)
         """What was declared, with every default filled in."""
         base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
-        outputs = {**_identities(name, args), "base_url": base_url}
+        secrets = _secrets(name, args)
+        outputs = {**_identities(secrets), "base_url": base_url}
         creation = Creation(name, self, outputs, opts)
         for manifest in plan_shared(self.spec):
             creation.create([manifest])
@@ -165,7 +167,7 @@ class SharedStack(pulumi.ComponentResource):
         self.children = creation.children
         """The resources by child name: `nats`, `gateway`, `scaler`, …"""
         self.platform = base_url.apply(lambda url: platform_of(self.spec, url).model_dump(mode="json"))
-        self.platform_key = _kept(name, args["broker_secret"]).apply(identities.worker_key)
+        self.platform_key = secrets.apply(lambda known: identities.worker_key(known[0]))
         self.register_outputs({"platform": self.platform, "platform_key": self.platform_key})
 
 
@@ -175,19 +177,21 @@ def password(secret: str) -> str:
 
 
 def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
-    problems: list[Problem] = []
-    plain: dict[str, Any] = {key: value for key, value in args.items() if not key.endswith("broker_secret")}
+    plain: dict[str, Any] = {key: value for key, value in args.items() if key not in _SECRETS}
+    given = {field: args.get(field) for field in _SECRETS}
+    problems = _secret_problems(
+        {
+            field: secret
+            for field, secret in given.items()
+            if not isinstance(secret, pulumi.Output | Awaitable)
+        }
+    )
     if isinstance(plain.get("base_url"), pulumi.Output):
         plain["base_url"] = _WIRED_URL
     elif plain.get("base_url") is None:
         problems.append(
             Problem("base_url", "missing", "required", "declare the gateway's URL as callers see it")
         )
-    secret = args.get("broker_secret")
-    if secret is None:
-        problems.append(_secret_problem("missing", "required"))
-    elif isinstance(secret, str) and len(secret) < MIN_SECRET_CHARS:
-        problems.append(_secret_problem("(hidden)", f"shorter than {MIN_SECRET_CHARS} characters"))
     try:
         spec = parse_shared(name, plain)
     except SpecError as error:
@@ -198,39 +202,46 @@ def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
     return spec
 
 
-def _secret_problem(value: str, rule: str) -> Problem:
+def _secret_problems(given: Mapping[str, object]) -> list[Problem]:
+    """What is wrong with the secrets that are known, by field. No value is repeated."""
     remedy = "make one with `openssl rand -hex 32` and keep it with `pulumi config set --secret`"
-    return Problem("broker_secret", value, rule, remedy)
+    found = []
+    for field, secret in given.items():
+        if secret is None:
+            if field == "broker_secret":
+                found.append(Problem(field, "missing", "required", remedy))
+        elif not isinstance(secret, str):
+            found.append(Problem(field, "(hidden)", "not text", remedy))
+        elif len(secret) < MIN_SECRET_CHARS:
+            found.append(Problem(field, "(hidden)", f"shorter than {MIN_SECRET_CHARS} characters", remedy))
+    return found
 
 
-def _identities(name: str, args: SharedStackArgs) -> dict[str, pulumi.Output[str]]:
-    kept = _kept(name, args["broker_secret"])
-    previous = args.get("previous_broker_secret")
-    both: pulumi.Output[Sequence[str | None]] = pulumi.Output.all(
-        kept, None if previous is None else _kept(name, previous)
-    )
+def _secrets(name: str, args: SharedStackArgs) -> pulumi.Output[tuple[str, str | None]]:
+    """The present broker secret and the one before, once both are known to be good."""
 
+    def good(known: Mapping[str, Any]) -> tuple[str, str | None]:
+        problems = _secret_problems(known)
+        if problems:
+            raise DeclarationError(f'shared stack "{name}"', problems)
+        return known["broker_secret"], known["previous_broker_secret"]
+
+    given: pulumi.Output[dict[str, Any]] = pulumi.Output.all(**{field: args.get(field) for field in _SECRETS})
+    secret: pulumi.Output[dict[str, Any]] = pulumi.Output.secret(given)
+    return secret.apply(good)
+
+
+def _identities(secrets: pulumi.Output[tuple[str, str | None]]) -> dict[str, pulumi.Output[str]]:
     def of(part: str) -> pulumi.Output[str]:
-        return kept.apply(
-            lambda secret: identities.credentials(identities.signing_key(secret, part).seed, part)
+        return secrets.apply(
+            lambda known: identities.credentials(identities.signing_key(known[0], part).seed, part)
         )
 
     return {
-        "password_cluster": kept.apply(password),
-        "broker_operator": kept.apply(identities.operator),
-        "broker_accounts": both.apply(lambda known: identities.accounts(known[0] or "", known[1])),
-        "bodies_root": both.apply(identities.bodies_roots),
+        "password_cluster": secrets.apply(lambda known: password(known[0])),
+        "broker_operator": secrets.apply(lambda known: identities.operator(known[0])),
+        "broker_accounts": secrets.apply(lambda known: identities.accounts(*known)),
+        "bodies_root": secrets.apply(identities.bodies_roots),
         "gateway_credentials": of(identities.GATEWAY),
         "scaler_credentials": of(identities.SCALER),
     }
-
-
-def _kept(name: str, secret: pulumi.Input[str]) -> pulumi.Output[str]:
-    return pulumi.Output.secret(secret).apply(lambda text: _long_enough(name, text))
-
-
-def _long_enough(name: str, secret: str) -> str:
-    if len(secret) < MIN_SECRET_CHARS:
-        problem = _secret_problem("(hidden)", f"shorter than {MIN_SECRET_CHARS} characters")
-        raise DeclarationError(f'shared stack "{name}"', [problem])
-    return secret
