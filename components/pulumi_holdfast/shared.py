@@ -155,11 +155,13 @@ class SharedStack(pulumi.ComponentResource):
         with explained():
             self.spec = _spec(name, args)
         """What was declared, with every default filled in."""
+        with explained():
+            planned = plan_shared(self.spec)
         base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
         secrets = _secrets(name, args)
         outputs = {**_identities(secrets), "base_url": base_url}
         creation = Creation(name, self, outputs, opts)
-        for manifest in plan_shared(self.spec):
+        for manifest in planned:
             creation.create([manifest])
             if manifest.child == "broker":
                 made: Any = creation.children["broker"]

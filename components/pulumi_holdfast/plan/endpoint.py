@@ -17,7 +17,8 @@ from pulumi_holdfast.spec.endpoint import EndpointSpec
 def plan_endpoint(spec: EndpointSpec) -> tuple[Manifest, ...]:
     """All objects of an endpoint, in the order in which they are created.
 
-    They hold holes where the platform and outputs belong; `wiring.resolve` gives the values.
+    They hold holes where the platform and outputs belong; `wiring.resolve` gives the values. Raises SpecError with
+    every transform that cannot be laid over them.
     """
     meta = Meta(namespace=hole("namespace"), labels={**spec.labels, names.LABEL_ENDPOINT: spec.name})
     planned = [
@@ -29,7 +30,7 @@ def plan_endpoint(spec: EndpointSpec) -> tuple[Manifest, ...]:
         network.replica_policy(spec, meta, _selector(spec)),
         _disruption(spec, meta),
     ]
-    return transformed(tuple(planned), spec.transforms)
+    return transformed(f'endpoint "{spec.name}"', tuple(planned), spec.transforms)
 
 
 def floor(spec: EndpointSpec) -> int:

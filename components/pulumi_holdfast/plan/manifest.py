@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, problem
 
 Json = dict[str, Any]
 
@@ -78,14 +80,35 @@ def merged(planned: Any, override: Any) -> Any:
     return result
 
 
-def transformed(manifests: tuple[Manifest, ...], overrides: Mapping[str, Any]) -> tuple[Manifest, ...]:
-    """Planned objects with the user's per-child overrides laid over them; name and kind stay."""
-    return tuple(_transformed(manifest, overrides.get(manifest.child)) for manifest in manifests)
+def transformed(
+    subject: str, manifests: tuple[Manifest, ...], overrides: Mapping[str, Any]
+) -> tuple[Manifest, ...]:
+    """Planned objects with the user's per-child overrides laid over them; name and kind stay. Raises SpecError with
+    every override that cannot be laid over anything; `subject` is whose they are."""
+    wanted = {child: override for child, override in overrides.items() if override is not None}
+    planned = {manifest.child for manifest in manifests}
+    problems = [found for child, override in wanted.items() for found in _misplaced(child, override, planned)]
+    if problems:
+        raise SpecError(subject, problems)
+    return tuple(
+        _transformed(manifest, wanted[manifest.child]) if manifest.child in wanted else manifest
+        for manifest in manifests
+    )
 
 
-def _transformed(manifest: Manifest, override: Any) -> Manifest:
-    if override is None:
-        return manifest
+def _misplaced(child: str, override: Any, planned: Container[str]) -> Iterator[Problem]:
+    path = dotted(("transforms", child))
+    if child not in planned:
+        remedy = "leave it out, or declare what needs it"
+        yield problem(path, child, "an object that this declaration does not make", remedy)
+    elif not isinstance(override, Mapping):
+        yield problem(path, override, "not a mapping", 'write {"field": value}')
+    elif "metadata" in override and not isinstance(override["metadata"], Mapping):
+        path, remedy = f"{path}.metadata", "name the field of it that is to change or go"
+        yield problem(path, override["metadata"], "not a mapping", remedy)
+
+
+def _transformed(manifest: Manifest, override: Mapping[str, Any]) -> Manifest:
     result = merged({"metadata": manifest.metadata, **manifest.body}, override)
     metadata = {**result.pop("metadata"), "name": manifest.metadata.get("name")}
     return Manifest(

@@ -23,7 +23,8 @@ _LABELS: Final = {"app.kubernetes.io/part-of": "holdfast"}
 
 
 def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
-    """All objects of a shared stack. Holes: `base_url`, and what `identities` makes."""
+    """All objects of a shared stack. Holes: `base_url`, and what `identities` makes. Raises SpecError with every
+    transform that cannot be laid over them."""
     system = Meta(namespace=spec.system_namespace, labels=_LABELS)
     endpoints = Meta(namespace=spec.namespace, labels=_LABELS)
     spaces = (("system", system), ("endpoints", endpoints))
@@ -38,7 +39,7 @@ def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
         *scaler(spec, system, endpoints, pull_secrets(spec)),
         *monitoring(spec, system),
     ]
-    return transformed(tuple(planned), spec.transforms)
+    return transformed(f'shared stack "{spec.name}"', tuple(planned), spec.transforms)
 
 
 def pull_secrets(spec: SharedSpec) -> list[Json]:
