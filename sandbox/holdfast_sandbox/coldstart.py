@@ -1,5 +1,6 @@
 """Watches one endpoint wake up, and says when each phase was reached. Timed here, to a few milliseconds: the
-timestamps inside Kubernetes objects are whole seconds."""
+timestamps inside Kubernetes objects are whole seconds. Only the acceptance is the gateway's word, whose clock is this
+machine's."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import json
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +23,8 @@ runs; it is ready; the caller has the answer."""
 
 def reached(pod: Mapping[str, Any]) -> set[str]:
     """The phases that a pod, as Kubernetes shows it, has behind it."""
+    if pod.get("metadata", {}).get("deletionTimestamp"):
+        return set()  # what is left of an earlier start
     status = pod.get("status", {})
     conditions = {one["type"]: one["status"] == "True" for one in status.get("conditions", [])}
     model = next(
@@ -46,12 +50,19 @@ class Watch:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def begin(self) -> None:
-        """Start the clock: the request is sent now."""
-        self._zero = time.monotonic()
+        """Start the clock: the request is sent now. What a running replica has behind it already counts as 0 s."""
+        self._zero, self._zero_unix_s = time.monotonic(), time.time()
+        self.seconds = dict.fromkeys(self.seconds, 0.0)
 
     def mark(self, phase: str) -> None:
         """This phase is reached now; the first time counts."""
         self.seconds.setdefault(phase, time.monotonic() - self._zero)
+
+    def mark_accepted(self, request_id: str) -> None:
+        """When the gateway had the request, which its id tells: a UUIDv7 begins with the milliseconds of its making."""
+        made_s = (uuid.UUID(request_id).int >> 80) / 1000
+        # Cut to whole milliseconds, it may lie a fraction of one before the clock was started.
+        self.seconds["accepted"] = max(0.0, made_s - self._zero_unix_s)
 
     def __enter__(self) -> Watch:
         self.begin()
@@ -88,12 +99,17 @@ class Watch:
         for phase, at in sorted(self.seconds.items(), key=lambda one: (one[1], PHASES.index(one[0]))):
             lines.append(f"    {phase:<10} {at:7.2f} s   (+{at - before:.2f})")
             before = at
+        lines += [f"    {phase:<10} not seen" for phase in self.unseen()]
         return "\n".join(lines)
+
+    def unseen(self) -> list[str]:
+        """The phases that were not reached, as far as one could see."""
+        return [phase for phase in PHASES if phase not in self.seconds]
 
     def settle(self, timeout_s: float = 5.0) -> None:
         """Wait until every phase was seen, or for `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        while len(self.seconds) < len(PHASES) and time.monotonic() < deadline:
+        while self.unseen() and time.monotonic() < deadline:
             time.sleep(0.05)
 
 

@@ -34,6 +34,10 @@ ROUTE: Final = "/ocr"
 PICTURE: Final = CHECKOUT / "templates" / "ocr" / "examples" / "receipt.png"
 ANSWER_TIMEOUT_S: Final = 300
 """The example's startup budget and then some: longer means that something is wrong."""
+WATCH_CONNECTS_S: Final = 1.0
+"""The watch itself needs a moment: what it sees of a pod before it is connected would be timed too late."""
+SETTLED_S: Final = 15
+"""A quick model answers before the kubelet has said that its replica is ready."""
 
 
 def run() -> None:
@@ -96,17 +100,23 @@ def prove(paths: Paths, url: str, token: str) -> None:
     )
     print(f"  replicas before: {replicas or 0}", flush=True)
     with Watch(kubectl, names.ENDPOINTS_NAMESPACE, ENDPOINT) as watch:
+        time.sleep(WATCH_CONNECTS_S)
         watch.begin()
-        watch.mark("accepted")
         answer, headers = _send(request)
         watch.mark("answered")
-        watch.settle()
+        watch.mark_accepted(headers[names.HEADER_REQUEST_ID])
+        watch.settle(SETTLED_S)
     print(watch.table())
     waited, worked = headers.get(names.HEADER_QUEUE_SECONDS), headers.get(names.HEADER_MODEL_SECONDS)
     print(f"  held {waited} s, then {worked} s in the model on replica {headers.get(names.HEADER_REPLICA)}")
     print("  the answer:")
     for line in answer.get("text", "").splitlines()[:12]:
         print(f"    | {line}")
+    if watch.unseen():
+        raise SandboxError(
+            f"`{ENDPOINT}` answered, but {SETTLED_S} s later its replica was not seen to be "
+            f"{', '.join(watch.unseen())}: `kubectl -n {names.ENDPOINTS_NAMESPACE} get pods` shows what there is"
+        )
 
 
 def _send(request: urllib.request.Request) -> tuple[dict[str, Any], dict[str, str]]:

@@ -38,7 +38,7 @@ def test_objects_are_read_from_a_stream_that_prints_one_after_another() -> None:
     assert list(_objects(lines)) == [{"a": {}}, {"b": 1}]
 
 
-def test_the_table_is_in_the_order_in_which_phases_came() -> None:
+def test_the_table_is_in_the_order_in_which_phases_came_and_names_those_not_seen() -> None:
     watch = Watch(kubectl=None, namespace="n", endpoint="e")  # type: ignore[arg-type]  # not used here
     watch.seconds = {"accepted": 0.0, "ready": 2.5, "answered": 2.0, "scaled": 0.2}
     assert [line.split()[0] for line in watch.table().splitlines()] == [
@@ -46,4 +46,8 @@ def test_the_table_is_in_the_order_in_which_phases_came() -> None:
         "scaled",
         "answered",
         "ready",
+        "scheduled",
+        "pulled",
     ]
+    assert [line.split()[1:] for line in watch.table().splitlines()[-2:]] == [["not", "seen"]] * 2
+    assert watch.unseen() == ["scheduled", "pulled"]
