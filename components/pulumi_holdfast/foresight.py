@@ -5,12 +5,13 @@ finds them. An update says nothing: what it does is no longer foresight.
 """
 
 import asyncio
+import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pulumi
 
@@ -21,6 +22,11 @@ from pulumi_holdfast.plan.replay import Request, TraceError, parse_trace, replay
 from pulumi_holdfast.plan.wiring import image_on, template_secret
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, EndpointSpec
 from pulumi_holdfast.spec.hardware import hardware_table
+
+_NOT_YET: Final = (
+    "image, secrets, machines and quotas: "
+    "the platform is not known before its shared stack's first `pulumi up`"
+)
 
 
 class Feasibility(StrEnum):
@@ -60,6 +66,8 @@ class Looker:
         """`ask`: (region, questions) to answers; AWS and registries by default."""
         self.settings = settings
         self._ask = ask or _Live()
+        self._files = threading.Lock()
+        """Held while recorded answers are read, or the recorder is made: endpoints are looked into in threads."""
         self._recorded: Answers | None = None
         self._vcpus: dict[str, float] = defaultdict(float)
         self._counted: dict[str, int] = defaultdict(int)
@@ -85,7 +93,7 @@ class Looker:
         def checked(known: PlatformContract) -> Awaitable[bool]:
             return self._checked(spec, known, counted, trace, component)
 
-        done: pulumi.Output[bool] = contract.apply(checked)
+        done: pulumi.Output[bool] = contract.apply(checked, run_with_unknowns=True)
         del done  # Pulumi waits for every output of a program
 
     async def _checked(
@@ -121,6 +129,26 @@ class Looker:
         trace: Sequence[Request] | None,
         component: pulumi.Resource,
     ) -> bool:
+        if pulumi.contains_unknowns(contract):
+            _tell(spec, "not checked", _NOT_YET, component, pulumi.log.info)
+            _starts(spec, trace, None, component)
+            refused = False
+        else:
+            refused = await self._asked(spec, contract, counted, trace, component)
+        # Messages of a resource wait for its URN in tasks that nobody else waits for.
+        await component.urn.future()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return refused
+
+    async def _asked(
+        self,
+        spec: EndpointSpec,
+        contract: PlatformContract,
+        counted: tuple[str, float, int] | None,
+        trace: Sequence[Request] | None,
+        component: pulumi.Resource,
+    ) -> bool:
         image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
         asked = feasibility.questions(spec, image, template_secret(contract, spec))
         answers = await asyncio.to_thread(self._answers, contract.aws_region, asked)
@@ -130,12 +158,7 @@ class Looker:
             found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
         known = answers.images.get(image) if image else None
         _starts(spec, trace, known.bytes if known else None, component)
-        refused = self._report(spec, found, answers, component)
-        # Messages of a resource wait for its URN in tasks that nobody else waits for.
-        await component.urn.future()
-        for _ in range(3):
-            await asyncio.sleep(0)
-        return refused
+        return self._report(spec, found, answers, component)
 
     def _count(self, spec: EndpointSpec) -> tuple[str, float, int] | None:
         """Adds the endpoint to what counts against its quota; the sum with it, in order of declaration."""
@@ -149,14 +172,15 @@ class Looker:
 
     def _answers(self, region: str, asked: Questions) -> Answers:
         if self.settings.answers is not None:
-            if self._recorded is None:
-                self._recorded = _recorded(self.settings.answers)
-            return self._recorded
+            with self._files:
+                self._recorded = self._recorded or _recorded(self.settings.answers)
+                return self._recorded
         found = self._ask(region, asked)
         if self.settings.record is not None:
             from pulumi_holdfast.probe.ask import Recorder
 
-            self._recorder = self._recorder or Recorder(self.settings.record)
+            with self._files:
+                self._recorder = self._recorder or Recorder(self.settings.record)
             self._recorder.add(found)
         return found
 
@@ -195,14 +219,17 @@ class _Live:
 
     def __init__(self) -> None:
         self._probers: dict[str, Any] = {}
+        self._lock = threading.Lock()
 
     def __call__(self, region: str, asked: Questions) -> Answers:
         from pulumi_holdfast.probe import Prober
         from pulumi_holdfast.probe.aws import Aws
 
-        if region not in self._probers:
-            self._probers[region] = Prober(Aws(region))
-        answers: Answers = self._probers[region].answers(asked)
+        with self._lock:
+            if region not in self._probers:
+                self._probers[region] = Prober(Aws(region))
+            prober = self._probers[region]
+        answers: Answers = prober.answers(asked)
         return answers
 
 

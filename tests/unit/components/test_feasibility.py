@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pulumi_kubernetes.core.v1 import Service
 
 import pulumi_holdfast as holdfast
 from pulumi_holdfast import testing
@@ -359,3 +361,28 @@ def test_off_nobody_is_asked_and_an_update_asks_nobody(caplog: pytest.LogCapture
         holdfast.Endpoint("chat", {"platform": platform, "image": IMAGE})
 
     testing.record(program)
+
+
+@pytest.mark.parametrize("feasibility", [holdfast.Feasibility.WARN, holdfast.Feasibility.ENFORCE])
+def test_while_the_platform_is_not_known_what_was_not_asked_is_told_and_traces_are_replayed(
+    feasibility: holdfast.Feasibility, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "chat.csv").write_text("at_s,service_s\n0,10\n")
+
+    def nobody(region: str, asked: Any) -> Answers:
+        raise AssertionError("asked")
+
+    def program() -> None:
+        way_in = Service("way-in")
+        contract = way_in.status.apply(lambda _: testing.platform_contract())
+        platform = holdfast.Platform(contract, key=testing.PLATFORM_KEY)
+        platform.looker = Looker(holdfast.Foresight(feasibility=feasibility, traces=tmp_path), nobody)
+        holdfast.Endpoint("chat", {"platform": platform, "image": IMAGE, "hardware": "a10g"})
+
+    caplog.set_level("DEBUG")
+    testing.record(program, preview=True)
+    assert (
+        'endpoint "chat": not checked: image, secrets, machines and quotas: the platform is not known before its '
+        "shared stack's first `pulumi up`"
+    ) in caplog.text
+    assert 'endpoint "chat": replay of 1 requests: 1 cold starts' in caplog.text
