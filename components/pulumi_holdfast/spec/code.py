@@ -141,10 +141,15 @@ def _lock_problems(lock: Path) -> Iterator[Problem]:
         yield problem("code.path", str(lock.parent), f"a folder without {LOCK}", renew)
         return
     text = lock.read_text()
-    pinned = {re.sub(r"[-_.]+", "-", name).lower() for name in _PIN.findall(text)}
+    pins = list(_PIN.finditer(text))
+    pinned = {re.sub(r"[-_.]+", "-", pin[1]).lower() for pin in pins}
     missing = [name for name in NEEDED if name not in pinned]
     if missing:
         needs = f"without {', '.join(missing)}, which the server needs"
         yield problem("code.path", str(lock), needs, f"name them in requirements.in and {renew}")
-    elif text.count("--hash=sha256:") < len(pinned):
-        yield problem("code.path", str(lock), "without a hash for every package", renew)
+    ends = [pin.start() for pin in pins[1:]] + [len(text)]
+    open_to_change = [
+        pin[1] for pin, end in zip(pins, ends, strict=True) if "--hash=sha256:" not in text[pin.end() : end]
+    ]
+    if open_to_change:
+        yield problem("code.path", str(lock), f"without a hash for {', '.join(open_to_change)}", renew)

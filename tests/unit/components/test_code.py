@@ -19,7 +19,8 @@ from pulumi_holdfast.spec.template import catalogue
 
 REPOSITORY = "ghcr.io/acme/hello"
 GOOD = "from holdfast_runtime import Service\n\nclass Hello(Service):\n    def infer(self, text: str) -> str: ...\n"
-LOCK = "".join(f"{name}==1.0 \\\n    --hash=sha256:{'0' * 64}\n" for name in NEEDED)
+HASH = f"    --hash=sha256:{'0' * 64}\n"
+LOCK = "".join(f"{name}==1.0 \\\n{HASH}" for name in NEEDED)
 
 
 @pytest.fixture
@@ -99,7 +100,15 @@ def test_more_concurrency_than_the_class_allows_is_refused(folder: Path) -> None
     [
         (None, "a folder without requirements.lock"),
         ("numpy==2.0 \\\n    --hash=sha256:00\n", "without pydantic, python-multipart, starlette, uvicorn"),
-        ("".join(f"{name}==1.0\n" for name in NEEDED), "without a hash for every package"),
+        (
+            "".join(f"{name}==1.0\n" for name in NEEDED),
+            "without a hash for pydantic, python-multipart, starlette, uvicorn",
+        ),
+        # Several hashes of one package, as of its wheels, are none of another's.
+        (
+            LOCK.replace(f"pydantic==1.0 \\\n{HASH}", "pydantic==1.0\n") + HASH * 3,
+            "without a hash for pydantic:",
+        ),
     ],
 )
 def test_a_lock_that_makes_no_image_is_found_at_preview(folder: Path, lock: str | None, said: str) -> None:
