@@ -288,7 +288,7 @@ def test_the_settings_of_the_shared_stack_say_what_is_watched(stacks: Stacks) ->
     assert env["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
     say("monitor", "true")
     done = stacks.shared.attempt("preview")
-    assert "observability.monitor is True, an unknown field: did you mean monitors?" in done.stdout
+    assert "observability.monitor is (hidden), an unknown field: did you mean monitors?" in done.stdout
     assert "Traceback" not in done.stdout
 
 

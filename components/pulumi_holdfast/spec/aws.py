@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
+from pydantic_core import ErrorDetails
 
-from pulumi_holdfast.spec.aws_pools import Pool, PoolKind
-from pulumi_holdfast.spec.aws_rules import broken_aws_rules
+from pulumi_holdfast.spec.aws_pools import POOLS, CapacitySpec, Pool, PoolKind
+from pulumi_holdfast.spec.aws_rules import AWS_RULES
 from pulumi_holdfast.spec.model import Flag, Spec, Whole
 from pulumi_holdfast.spec.problems import SpecError, refused, translate
 from pulumi_holdfast.spec.secrets import SecretName
-from pulumi_holdfast.spec.shared import ObjectName
+from pulumi_holdfast.spec.shared import DnsLabel, DomainName, ObjectName
+from pulumi_holdfast.spec.validate import broken, validated
 
 MIN_VPC_PREFIX: Final = 16
 MAX_VPC_PREFIX: Final = 19
@@ -62,14 +64,6 @@ Region = Annotated[
 Account = Annotated[str, _matching(r"[0-9]{12}", "not an account number", "write its 12 digits in quotes")]
 Minor = Annotated[
     str, _matching(r"1\.[0-9]{2}", "not a minor version of Kubernetes", 'write it in quotes, such as "1.35"')
-]
-DomainName = Annotated[
-    str,
-    _matching(
-        r"([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}",
-        "not a domain name",
-        "write it in lower case without https:// and without a trailing dot",
-    ),
 ]
 
 
@@ -168,7 +162,7 @@ class ClusterSpec(Spec):
     """The EKS cluster: made here, or `existing`."""
 
     existing: ExistingClusterSpec | None = None
-    """None, the default: it is made. Exclusive with all other fields but `system`."""
+    """None, the default: it is made. Exclusive with all other fields."""
     version: Minor | None = None
     """Kubernetes' minor version. Required for a new cluster: an upgrade is a decision."""
     addons: Mapping[str, str] = Field(default_factory=dict)
@@ -287,7 +281,7 @@ class ChartsSpec(Spec):
 class AwsSpec(Spec):
     """What a platform on AWS declares."""
 
-    name: str
+    name: DnsLabel
     region: Region
     account: Account
     """Policies name resources by their whole ARN, so a preview has to know it."""
@@ -326,40 +320,53 @@ _SECTIONS: Final[Mapping[str, type[Spec]]] = {
     "ingress": AwsIngressSpec,
     "storage": StorageSpec,
     "charts": ChartsSpec,
+    "charts.<NAME>": ChartSpec,
+    "pools.<NAME>.capacity": CapacitySpec,
 }
+
+
+_STAND_INS: Final = {"name": "placeholder", "region": "us-east-1", "account": "0" * 12}
+"""For the required fields where they are wrong, so that the rules between others are still checked."""
 
 
 def parse_aws(name: str, args: Mapping[str, Any]) -> AwsSpec:
     """The spec of a platform on AWS. Raises SpecError with every problem."""
-    subject = f'AWS platform "{name}"'
     raw = {key: value for key, value in args.items() if value is not None}
-    try:
-        spec = AwsSpec.model_validate({**raw, "name": name})
-    except ValidationError as error:
-        known = {section: frozenset(model.model_fields) - {"name"} for section, model in _SECTIONS.items()}
-        known["cluster.existing"] |= {"name"}
-        errors = [_without_tag(dict(found)) for found in error.errors(include_url=False)]
-        raise SpecError(subject, translate(errors, known)) from None  # type: ignore[arg-type]
-    problems = broken_aws_rules(spec)
+    spec, errors, wrong = validated(AwsSpec, {**raw, "name": name}, _STAND_INS)
+    found = translate([_without_tag(error) for error in errors], _known(errors))
+    problems = [*found, *broken(AWS_RULES, spec, wrong)]
     if problems:
-        raise SpecError(subject, problems)
+        raise SpecError(f'AWS platform "{name}"', problems)
     return spec
+
+
+def _known(errors: Iterable[ErrorDetails]) -> dict[str, frozenset[str]]:
+    """Field names of each section by its path; of a pool, those of its kind."""
+    known = {section: frozenset(model.model_fields) for section, model in _SECTIONS.items()}
+    known[""] -= {"name"}
+    for loc in (error["loc"] for error in errors):
+        if _is_of_pool(loc):
+            known[f"pools.{loc[1]}"] = frozenset(POOLS[PoolKind(str(loc[2]))].model_fields)
+    return known
 
 
 _TAG_ERRORS: Final = ("union_tag_invalid", "union_tag_not_found")
 
 
-def _without_tag(found: dict[str, Any]) -> dict[str, Any]:
+def _is_of_pool(loc: tuple[int | str, ...]) -> bool:
+    return loc[:1] == ("pools",) and len(loc) > 2 and loc[2] in tuple(PoolKind)
+
+
+def _without_tag(found: ErrorDetails) -> ErrorDetails:
     """An error of a pool, located as one writes it: pydantic puts the kind into the path."""
     loc = found["loc"]
     if found["type"] in _TAG_ERRORS:
-        kinds = "managed, karpenter or auto"
         given = found["input"].get("kind") if isinstance(found["input"], Mapping) else found["input"]
         missing = found["type"] == "union_tag_not_found"
         if missing and isinstance(found["input"], Mapping):
             return {**found, "type": "missing", "loc": (*loc, "kind")}
-        context = {"rule": "not a kind of pool", "remedy": f"choose {kinds}"}
+        context = {"rule": "not a kind of pool", "remedy": "choose managed, karpenter or auto"}
         return {**found, "type": "holdfast", "loc": (*loc, "kind"), "input": given, "ctx": context}
-    if loc[:1] == ("pools",) and len(loc) > 2 and loc[2] in tuple(PoolKind):
+    if _is_of_pool(loc):
         return {**found, "loc": (*loc[:2], *loc[3:])}
     return found

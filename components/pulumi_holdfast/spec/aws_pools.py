@@ -146,6 +146,11 @@ class AutoPool(PoolBase):
     kind: Literal["auto"]
 
 
+POOLS: Final[Mapping[PoolKind, type[PoolBase]]] = {
+    PoolKind.MANAGED: ManagedPool,
+    PoolKind.KARPENTER: KarpenterPool,
+    PoolKind.AUTO: AutoPool,
+}
 Pool = Annotated[ManagedPool | KarpenterPool | AutoPool, Field(discriminator="kind")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pulumi_holdfast.spec.aws_pools import pool_problems
 from pulumi_holdfast.spec.problems import Problem, problem
+from pulumi_holdfast.spec.validate import Rule
 
 if TYPE_CHECKING:
     from pulumi_holdfast.spec.aws import AwsIngressSpec, AwsSpec
@@ -21,6 +22,9 @@ NLB_TCP_IDLE_MAX_S: Final = 6000
 """What AWS accepts for TCP listeners."""
 ADDONS: Final = ("aws-ebs-csi-driver", "coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 """The add-ons of a cluster that we make; each has a pinned version."""
+_BUCKET_CHARS: Final = 63
+_BALANCER_CHARS: Final = 32
+"""What AWS takes as the name of a bucket and of a load balancer."""
 _POOL_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,28}[a-z0-9])?")
 _LOG_DAYS: Final = (
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653
@@ -28,15 +32,19 @@ _LOG_DAYS: Final = (
 """What CloudWatch accepts."""
 
 
-def broken_aws_rules(spec: AwsSpec) -> list[Problem]:
-    """Every rule that is broken, in reading order."""
-    return [
-        *_network(spec),
-        *_cluster(spec),
-        *_pools(spec),
-        *_ingress(spec),
-        *_secrets(spec),
-    ]
+def _name(spec: AwsSpec) -> list[Problem]:
+    """The name begins those of buckets, which carry account and region, and that of the load balancer, to which Pulumi
+    adds a hyphen and seven characters. One that is too long would be refused in the middle of an update."""
+    limit, reason = (
+        _BUCKET_CHARS - len(f"-{spec.account}-{spec.region}-weights"),
+        f"a bucket's name takes in {spec.region}",
+    )
+    balancer = _BALANCER_CHARS - len("-balancer-1234567")
+    if spec.ingress.kind != "none" and balancer < limit:
+        limit, reason = balancer, "the load balancer's name takes"
+    if len(spec.name) <= limit:
+        return []
+    return [problem("name", spec.name, f"longer than the {limit} characters that {reason}", "shorten it")]
 
 
 def _network(spec: AwsSpec) -> list[Problem]:
@@ -249,3 +257,14 @@ def _secrets(spec: AwsSpec) -> list[Problem]:
                 )
             )
     return found
+
+
+AWS_RULES: Final[tuple[Rule[AwsSpec], ...]] = (
+    Rule(("name", "region", "account", "ingress.kind"), _name),
+    Rule(("network", "region"), _network),
+    Rule(("cluster",), _cluster),
+    Rule(("pools", "network"), _pools),
+    Rule(("ingress", "network.existing", "cluster.existing"), _ingress),
+    Rule(("identities.secrets",), _secrets),
+)
+"""In reading order."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, JsonValue, Strict
+from pydantic import AfterValidator, Field, JsonValue
 
 from holdfast_contract.document import (
     NAME_PATTERN,
@@ -20,7 +20,7 @@ from holdfast_contract.document import (
 from holdfast_contract.tokens import parse_declared
 from pulumi_holdfast.spec.code import CodeSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec
-from pulumi_holdfast.spec.model import AbsolutePath, Route, Spec, Whole
+from pulumi_holdfast.spec.model import AbsolutePath, Number, Route, Spec, Whole
 from pulumi_holdfast.spec.problems import refused
 from pulumi_holdfast.spec.scaling import ScalingSpec
 from pulumi_holdfast.spec.secrets import EndpointSecretSpec, RegistryCredentialsSpec
@@ -75,21 +75,22 @@ def _variable(name: str) -> str:
     return name
 
 
-def _labels(labels: Mapping[str, str]) -> Mapping[str, str]:
-    for key, value in labels.items():
-        if "holdfast.dev/" in key or key.startswith("kubernetes.io/"):
-            raise refused(f"label {key} is set by the components", "choose another prefix")
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            raise refused(f"label {key} is not valid in Kubernetes", "use letters, digits and ._- up to 63")
-    return labels
+def _label_key(key: str) -> str:
+    if "holdfast.dev/" in key or key.startswith("kubernetes.io/"):
+        raise refused("a label that the components set", "choose another prefix")
+    if not _LABEL_KEY.fullmatch(key):
+        raise refused("not a label's name in Kubernetes", "use letters, digits and ._- up to 63")
+    return key
+
+
+def _label_value(value: str) -> str:
+    if not _LABEL_VALUE.fullmatch(value):
+        raise refused("not a label's value in Kubernetes", "use letters, digits and ._- up to 63")
+    return value
 
 
 Image = Annotated[str, AfterValidator(_image)]
 Variable = Annotated[str, AfterValidator(_variable)]
-
-
-Gigabytes = Annotated[float, Strict()]
-"""Whole or not; `"9"` and `true` are refused: they are more often a mistake than a number."""
 
 
 class Egress(StrEnum):
@@ -119,10 +120,10 @@ class SizesSpec(Spec):
     """How much a cold start has to move, for the estimate of a preview and of `holdfast status`. Nothing else depends
     on it."""
 
-    image_gb: Gigabytes | None = Field(default=None, gt=0, le=1000)
+    image_gb: Number | None = Field(default=None, gt=0, le=1000)
     """The image as it is pulled: compressed, in GB of 10^9 bytes. None, the default: not known, unless a preview asks
     the registry."""
-    weights_gb: Gigabytes | None = Field(default=None, gt=0, le=10_000)
+    weights_gb: Number | None = Field(default=None, gt=0, le=10_000)
     """The model's weights as they are read at every start, in GB of 10^9 bytes: what the files take on disk, whether
     they are in the image or not. None, the default: not known."""
 
@@ -151,7 +152,7 @@ class EndpointSpec(Spec):
     unless the old name is given as an alias."""
     image: Image | None = None
     """The container image. Exactly one of `image`, `code`, `template`. Pin it by digest in production: a tag
-    can move under a running endpoint (a policy checks it)."""
+    can move under a running endpoint (a policy checks it). May be another resource's output."""
     code: CodeSpec | None = None
     """A folder with a service class that `holdfast init` made, and where its image goes: the image is built and
     pushed by `pulumi up`, and pinned by its digest."""
@@ -175,7 +176,8 @@ class EndpointSpec(Spec):
     secrets: Mapping[Variable, EndpointSecretSpec] = Field(default_factory=dict)
     """By environment variable (for a file: any name of that form)."""
     env: Mapping[Variable, str] = Field(default_factory=dict)
-    """Plain settings. Never a secret: they are readable in state, diffs and cluster."""
+    """Plain settings. Never a secret: they are readable in state, diffs and cluster. Values may be other resources'
+    outputs."""
     health_check_path: Route = "/healthcheck"
     """Answers 200 once the model can take a request, also while it works on one; 3 failures in a row restart
     the container."""
@@ -211,7 +213,9 @@ class EndpointSpec(Spec):
     writable_paths: tuple[AbsolutePath, ...] = ()
     """Directories besides /tmp that the container writes to."""
     description: str = Field(default="", max_length=500)
-    labels: Annotated[Mapping[str, str], AfterValidator(_labels)] = Field(default_factory=dict)
+    labels: Mapping[
+        Annotated[str, AfterValidator(_label_key)], Annotated[str, AfterValidator(_label_value)]
+    ] = Field(default_factory=dict)
     """Labels on every object of the endpoint, for cost allocation and search."""
     transforms: Mapping[str, JsonValue] = Field(default_factory=dict)
     """Per-child overrides: child name (`deployment`, `scaledobject`, …) to a partial object that is merged
@@ -241,6 +245,7 @@ def sections() -> dict[str, frozenset[str]]:
         "hardware": HardwareSpec,
         "scaling": ScalingSpec,
         "registry_credentials": RegistryCredentialsSpec,
+        "secrets.<NAME>": EndpointSecretSpec,
         "cache": CacheSpec,
         "sizes": SizesSpec,
         "rate_limit": RateLimit,

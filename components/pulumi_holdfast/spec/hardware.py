@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pulumi_holdfast.spec.model import Flag, Spec, Whole
+from pulumi_holdfast.spec.model import Flag, Number, Spec, Whole
 from pulumi_holdfast.spec.problems import nearest, refused
 
 
@@ -75,7 +75,7 @@ class HardwareSpec(Spec):
     `{"preset": "a10g"}`."""
     gpus: Whole = Field(default=0, ge=0, le=16)
     """Whole GPUs for one replica. 0, the default: it runs on CPU."""
-    cpu: float = Field(default=1.0, ge=0.05, le=192)
+    cpu: Number = Field(default=1.0, ge=0.05, le=192)
     """vCPUs reserved for one replica; it may use more when the machine is idle."""
     memory_mib: Whole = Field(default=2048, ge=64, le=4 * 1024 * 1024)
     """Main memory reserved for one replica, and its limit: beyond it the container is killed."""

@@ -22,6 +22,8 @@ def _whole(value: Any) -> Any:
 
 Whole = Annotated[int, Strict(), BeforeValidator(_whole)]
 """A whole number. `"3"` and `true` are refused: they are more often a mistake than a number."""
+Number = Annotated[float, Strict()]
+"""Whole or not; `"9"` and `true` are refused: they are more often a mistake than a number."""
 Flag = Annotated[bool, Strict()]
 
 
@@ -30,6 +32,8 @@ def _absolute(path: str) -> str:
         raise refused("not an absolute path", "start it with /")
     if path != "/" and (path.endswith("/") or "//" in path or "/../" in f"{path}/"):
         raise refused("not a plain path", "write it without trailing, doubled or relative parts")
+    if ":" in path:
+        raise refused("a path with a colon, which Kubernetes mounts nothing at", "name it without")
     return path
 
 

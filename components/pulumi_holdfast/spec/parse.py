@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pydantic import ValidationError
-
 from holdfast_contract.document import TemplateRef
 from pulumi_holdfast.spec.endpoint import EndpointSpec, sections
-from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, problem, translate
-from pulumi_holdfast.spec.rules import broken_rules
+from pulumi_holdfast.spec.problems import Problem, SpecError, problem, translate
+from pulumi_holdfast.spec.rules import RULES
 from pulumi_holdfast.spec.template import Catalogue, Template
+from pulumi_holdfast.spec.validate import broken, copied, validated
 
 _SECTIONS_MERGED: Final = ("scaling", "env", "hardware", "sizes")
 """Where a clone's own words lie over the template's, field by field; elsewhere, and for hardware with a preset of
@@ -31,19 +29,18 @@ def parse_endpoint(name: str, args: Mapping[str, Any], catalogue: Catalogue) -> 
     if template is not None:
         raw = _cloned(raw, template)
     raw["name"] = name
-    spec, wrong = _validated(raw, problems)
-    if spec is not None:
-        if any(found.path == "template" for found in problems):
-            wrong |= {"template"}
-        problems.extend(broken_rules(spec, wrong))
-    if problems or spec is None:
+    spec, errors, wrong = validated(EndpointSpec, raw, {"name": "placeholder"})
+    if any(found.path == "template" for found in problems):
+        wrong |= {"template"}
+    problems.extend([*translate(errors, sections()), *broken(RULES, spec, wrong)])
+    if problems:
         raise SpecError(f'endpoint "{name}"', problems)
     return spec
 
 
 def _normalised(args: Mapping[str, Any]) -> dict[str, Any]:
     """Short forms written out: a preset's name for hardware, JSON-like copies for the rest."""
-    raw = {key: copy.deepcopy(value) for key, value in args.items() if value is not None}
+    raw = {key: copied(value) for key, value in args.items() if value is not None}
     if isinstance(raw.get("hardware"), str):
         raw["hardware"] = {"preset": raw["hardware"]}
     if isinstance(raw.get("code"), str):
@@ -81,29 +78,3 @@ def _cloned(raw: Mapping[str, Any], template: Template) -> dict[str, Any]:
         "image": template.image,
         "template_ref": TemplateRef(name=template.name, version=template.version),
     }
-
-
-def _validated(raw: Mapping[str, Any], problems: list[Problem]) -> tuple[EndpointSpec | None, frozenset[str]]:
-    """The spec, and the paths that were wrong and stand at their defaults in it."""
-    try:
-        return EndpointSpec.model_validate(raw), frozenset()
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    problems.extend(translate(errors, sections()))
-    remaining = copy.deepcopy(dict(raw))
-    for found in errors:
-        _drop(remaining, found["loc"])
-    remaining.setdefault("name", "placeholder")
-    try:
-        return EndpointSpec.model_validate(remaining), frozenset(dotted(found["loc"]) for found in errors)
-    except ValidationError:
-        return None, frozenset()  # a required part of a section is missing: the first pass has named it
-
-
-def _drop(data: Any, loc: tuple[int | str, ...]) -> None:
-    """Remove the value at a location; a list goes as a whole, for its other indexes would move."""
-    for index, part in enumerate(loc):
-        if index == len(loc) - 1 or not isinstance(data.get(part), dict):
-            data.pop(part, None)
-            return
-        data = data[part]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from holdfast_contract.secretlike import holds_secret
+
 _HIDDEN: Final = "(hidden)"
-_SENSITIVE: Final = ("env.", "secrets.", "tokens[", "broker_secret")
-"""Values under these paths are never repeated: somebody may have put a secret there by mistake."""
+_PRIVATE: Final = frozenset({"env", "secrets", "tokens", "broker_secret", "previous_broker_secret"})
+"""What stands in these fields of a declaration, or below, is never repeated: somebody may have put a secret there."""
+_HOLDERS: Final = frozenset({"registry_credentials", "contract"})
+"""Sections that may be one credential when their form is wrong; of their fields, headers alone are private."""
+_SECRET_NAMES: Final = frozenset({"secret", "template_registry_secret"})
+"""Fields for the name of a secret: what is no name may be the secret itself."""
+_PLAIN: Final = (str, bytes, int, float, Mapping, list, tuple, set, frozenset, type(None))
+"""What a declaration can be written with. Outputs, futures and other objects are none of these."""
 _SHOWN_CHARS: Final = 60
 
 
@@ -53,10 +62,19 @@ def refused(rule: str, remedy: str) -> PydanticCustomError:
 
 def shown(path: str, value: object) -> str:
     """A value as an error may show it."""
-    if path.startswith(_SENSITIVE):
-        return _HIDDEN
+    if not isinstance(value, _PLAIN):
+        return f"of type {type(value).__name__}"
     text = f'"{value}"' if isinstance(value, str) else repr(value)
+    if _is_private(path) or holds_secret(text):
+        return _HIDDEN
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"
+
+
+def _is_private(path: str) -> bool:
+    fields = [part for part in re.split(r"[.\[]", path) if not part.endswith("]")]
+    return (
+        bool(_PRIVATE.intersection(fields[:1]) or _HOLDERS.intersection(fields[-1:])) or "headers" in fields
+    )
 
 
 def dotted(loc: Iterable[int | str]) -> str:
@@ -94,6 +112,11 @@ _TYPES: Final[Mapping[str, tuple[str, str]]] = {
 
 def _rule_of(error: ErrorDetails, known: Iterable[str]) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
+    if not isinstance(error["input"], _PLAIN):
+        return (
+            "no plain value",
+            "write one that is known before the update: few fields take outputs, and say so",
+        )
     if kind == "holdfast":
         return str(context["rule"]), str(context["remedy"])
     if kind in _TYPES:
@@ -125,14 +148,23 @@ def _plain(bound: object) -> object:
 
 
 def translate(errors: Iterable[ErrorDetails], known: Mapping[str, Iterable[str]]) -> list[Problem]:
-    """Pydantic's errors in our words. `known` gives the field names of each section (by its path)."""
+    """Pydantic's errors in our words. `known` gives the field names of each section by its path: `secrets.<NAME>` for
+    all that a mapping holds."""
     found = []
     for error in errors:
         path = dotted(part for part in error["loc"] if part != "[key]")
-        section = dotted(part for part in error["loc"][:-1] if not isinstance(part, int))
-        rule, remedy = _rule_of(error, known.get(section, ()))
+        rule, remedy = _rule_of(error, _fields(error, known))
         if error["type"] == "missing":
             found.append(Problem(path, "missing", "required", "declare it"))
+        elif error["type"] == "extra_forbidden" or _SECRET_NAMES.intersection(error["loc"][-1:]):
+            # A misspelt field may be one for a secret, whatever it is called.
+            found.append(Problem(path, _HIDDEN, rule, remedy))
         else:
             found.append(problem(path, error["input"], rule, remedy))
     return found
+
+
+def _fields(error: ErrorDetails, known: Mapping[str, Iterable[str]]) -> Iterable[str]:
+    """The names that the section of an error has fields for."""
+    section = [part for part in error["loc"][:-1] if not isinstance(part, int)]
+    return known.get(dotted(section)) or known.get(dotted([*section[:1], "<NAME>", *section[2:]]), ())

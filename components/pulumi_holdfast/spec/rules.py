@@ -1,4 +1,4 @@
-"""Rules between fields. Each is skipped while a path that it reads is wrong by itself.
+"""Rules between an endpoint's fields. Each is skipped while a path that it reads is wrong by itself.
 
 Rules over `env` read no path: a wrong variable is left out of what they see, the others are checked.
 """
@@ -6,8 +6,7 @@ Rules over `env` read no path: a wrong variable is left out of what they see, th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 from holdfast_contract import names
@@ -18,6 +17,7 @@ from pulumi_holdfast.spec.code import problems_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec, hardware_table
 from pulumi_holdfast.spec.problems import Problem, nearest, problem
+from pulumi_holdfast.spec.validate import Rule
 
 MAX_CONTRACT_BYTES: Final = 700 * 1024
 """A ConfigMap holds 1 MiB at most."""
@@ -25,14 +25,6 @@ CHILDREN: Final = frozenset(
     {"document", "deployment", "scaledobject", "pull", "secrets", "network", "disruption", "config-secrets"}
 )
 """The children of an endpoint that `transforms` may name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule between fields."""
-
-    reads: tuple[str, ...]
-    check: Callable[[EndpointSpec], Iterator[Problem]]
 
 
 def _one_source(spec: EndpointSpec) -> Iterator[Problem]:
@@ -254,7 +246,7 @@ def _children_known(spec: EndpointSpec) -> Iterator[Problem]:
             )
 
 
-RULES: Final = (
+RULES: Final[tuple[Rule[EndpointSpec], ...]] = (
     Rule(("image", "code", "template"), _one_source),
     Rule(("image", "code", "template"), _code_is_servable),
     Rule(("scaling.min_replicas", "scaling.max_replicas"), _min_below_max),
@@ -273,17 +265,3 @@ RULES: Final = (
     Rule(("contract",), _contract_size),
     Rule(("transforms",), _children_known),
 )
-
-
-def broken_rules(spec: EndpointSpec, wrong_paths: frozenset[str]) -> list[Problem]:
-    """Every rule between fields that does not hold, leaving out those that read a wrong path."""
-    return [
-        found
-        for rule in RULES
-        if not any(
-            wrong == read or wrong.startswith((f"{read}.", f"{read}[")) or read.startswith(f"{wrong}.")
-            for wrong in wrong_paths
-            for read in rule.reads
-        )
-        for found in rule.check(spec)
-    ]

@@ -3,32 +3,61 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, Field, JsonValue
 
 from holdfast_contract import names
 from holdfast_contract.platform import PlatformKind
-from pulumi_holdfast.spec.endpoint import Image
-from pulumi_holdfast.spec.model import AbsolutePath, Flag, Spec, Whole
+from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, Image
+from pulumi_holdfast.spec.model import AbsolutePath, Flag, Number, Spec, Whole
 from pulumi_holdfast.spec.observability import ObservabilitySpec
 from pulumi_holdfast.spec.problems import Problem, SpecError, dotted, nearest, problem, refused, translate
 from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec, SecretName
+from pulumi_holdfast.spec.validate import Rule, broken, validated
 
 SHARED_CHILDREN: Final = frozenset({"nats", "gateway", "scaler"})
 """The children of a shared stack that `transforms` may name."""
 MIN_SECRET_CHARS: Final = 24
 _OBJECT: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DOMAIN: Final = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
         raise refused("not a URL", "start it with https:// (http:// for a sandbox)")
+    try:
+        url = urlsplit(text)
+        whole = bool(url.hostname) and url.port != 0 and not re.search(r"\s", text)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise refused("not a whole URL", "write its host too, and a port from 1 to 65535 if any")
+    if "@" in url.netloc or url.query or url.fragment:
+        raise refused("a URL with more than callers need", "leave password, ? and # out: everybody reads it")
     if text.endswith("/"):
         raise refused("a URL that ends with /", "leave the last / out")
+    return text
+
+
+def _label(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise refused(
+            "not a DNS label of at most 63 characters", "use lower-case letters, digits and - inside it"
+        )
+    return text
+
+
+def _domain(text: str) -> str:
+    if not _DOMAIN.fullmatch(text):
+        raise refused(
+            "not a domain name", "write it in lower case without https:// and without a trailing dot"
+        )
     return text
 
 
@@ -51,6 +80,9 @@ def _object(text: str) -> str:
 
 ObjectName = Annotated[str, AfterValidator(_object)]
 """Of an object in Kubernetes."""
+DnsLabel = Annotated[str, AfterValidator(_label)]
+"""What Kubernetes takes as the name of a namespace, and as the beginning of any other."""
+DomainName = Annotated[str, AfterValidator(_domain)]
 
 
 class Ingress(StrEnum):
@@ -76,7 +108,7 @@ class GatewaySpec(Spec):
     """A Secret of type kubernetes.io/tls in the system namespace, with which the gateway ends TLS: cert-manager or
     External Secrets makes and renews it, and a new certificate is used without a restart. Pods wait for it to exist.
     None, the default: callers' port is plain HTTP, for a load balancer that ends TLS."""
-    cpu: float = Field(default=0.1, ge=0.01, le=64)
+    cpu: Number = Field(default=0.1, ge=0.01, le=64)
     """vCPUs reserved for each replica."""
     memory_mib: Whole = Field(default=512, ge=128, le=65536)
     """Of each replica. 512 by default. For each MiB a gateway takes 16 callers at once, held ones included, and 8
@@ -107,23 +139,23 @@ class QueueSpec(Spec):
     max_ha_assets: Whole = Field(default=2000, ge=100, le=100_000)
     """Raft groups a server may hold: two for each endpoint and some for the buckets. 2000 by default, room
     for the 500 endpoints that were measured on three servers, twice over."""
-    cpu: float = Field(default=0.1, ge=0.01, le=64)
+    cpu: Number = Field(default=0.1, ge=0.01, le=64)
     memory_mib: Whole = Field(default=512, ge=128, le=65536)
 
 
 class SharedSpec(Spec):
     """What the shared stack declares."""
 
-    name: str
+    name: DnsLabel
     services_image: Image
     """The image of gateway, scaler and worker, pinned by digest in production."""
     kind: PlatformKind = PlatformKind.CLUSTER
     base_url: Annotated[str, AfterValidator(_url)] | None = None
     """The gateway as callers see it. Required unless it is an output of the program."""
-    domain: str | None = None
+    domain: DomainName | None = None
     """Endpoints also answer at `<endpoint>.<domain>`; needs wildcard DNS."""
-    namespace: str = names.ENDPOINTS_NAMESPACE
-    system_namespace: str = names.SYSTEM_NAMESPACE
+    namespace: DnsLabel = names.ENDPOINTS_NAMESPACE
+    system_namespace: DnsLabel = names.SYSTEM_NAMESPACE
     gateway: GatewaySpec = GatewaySpec()
     queue: QueueSpec = QueueSpec()
     scaler: ScalerSpec = ScalerSpec()
@@ -153,78 +185,88 @@ class SharedSpec(Spec):
     """Per-child overrides, as an endpoint's."""
 
 
+_SECTIONS: Final[Mapping[str, type[Spec]]] = {
+    "": SharedSpec,
+    "gateway": GatewaySpec,
+    "queue": QueueSpec,
+    "scaler": ScalerSpec,
+    "observability": ObservabilitySpec,
+    "registry_credentials": RegistryCredentialsSpec,
+}
+_STAND_INS: Final = {"name": "placeholder", "services_image": WIRED_IMAGE}
+"""For the required fields where they are wrong, so that the rules between others are still checked."""
+
+
 def parse_shared(name: str, args: Mapping[str, Any]) -> SharedSpec:
     """The spec of a shared stack. Raises SpecError with every problem."""
     raw = {key: value for key, value in args.items() if value is not None}
-    known = {
-        "": frozenset(SharedSpec.model_fields) - {"name"} | {"broker_secret", "previous_broker_secret"},
-        "gateway": frozenset(GatewaySpec.model_fields),
-        "queue": frozenset(QueueSpec.model_fields),
-        "scaler": frozenset(ScalerSpec.model_fields),
-        "observability": frozenset(ObservabilitySpec.model_fields),
-        "registry_credentials": frozenset(RegistryCredentialsSpec.model_fields),
-    }
-    try:
-        spec = SharedSpec.model_validate({**raw, "name": name})
-    except ValidationError as error:
-        raise SpecError(f'shared stack "{name}"', translate(error.errors(include_url=False), known)) from None
-    problems = [*_queue_problems(spec), *_other_problems(spec)]
+    known = {section: frozenset(model.model_fields) for section, model in _SECTIONS.items()}
+    known[""] = known[""] - {"name"} | {"broker_secret", "previous_broker_secret"}
+    spec, errors, wrong = validated(SharedSpec, {**raw, "name": name}, _STAND_INS)
+    problems = [*translate(errors, known), *broken(_RULES, spec, wrong)]
     if problems:
         raise SpecError(f'shared stack "{name}"', problems)
     return spec
 
 
-def _queue_problems(spec: SharedSpec) -> list[Problem]:
-    found = []
+def _servers(spec: SharedSpec) -> Iterator[Problem]:
     if spec.queue.servers not in (1, 3):
-        found.append(
-            problem("queue.servers", spec.queue.servers, "neither 1 nor 3", "take 3; 1 keeps no second copy")
+        yield problem(
+            "queue.servers", spec.queue.servers, "neither 1 nor 3", "take 3; 1 keeps no second copy"
         )
+
+
+def _one_disk(spec: SharedSpec) -> Iterator[Problem]:
     if spec.queue.host_path is not None and spec.queue.servers != 1:
-        found.append(
-            problem(
-                "queue.host_path",
-                spec.queue.host_path,
-                f"one node's directory for {spec.queue.servers} servers",
-                "declare servers=1, or leave it out and use a storage class",
-            )
+        yield problem(
+            "queue.host_path",
+            spec.queue.host_path,
+            f"one node's directory for {spec.queue.servers} servers",
+            "declare servers=1, or leave it out and use a storage class",
         )
-    return found
 
 
-def _other_problems(spec: SharedSpec) -> list[Problem]:
-    found = []
+def _namespaces(spec: SharedSpec) -> Iterator[Problem]:
     if spec.namespace == spec.system_namespace:
-        found.append(
-            problem(
-                "namespace", spec.namespace, "also system_namespace", "keep replicas apart from the system"
-            )
+        yield problem(
+            "namespace", spec.namespace, "also system_namespace", "keep replicas apart from the system"
         )
-    if (
-        spec.gateway.tls_secret is not None
-        and spec.base_url is not None
-        and spec.base_url.startswith("http://")
-    ):
-        found.append(
-            problem(
-                "base_url",
-                spec.base_url,
-                "plain HTTP beside gateway.tls_secret",
-                "start it with https://, or leave tls_secret out",
-            )
+
+
+def _tls(spec: SharedSpec) -> Iterator[Problem]:
+    plain = spec.base_url is not None and spec.base_url.startswith("http://")
+    if plain and spec.gateway.tls_secret is not None:
+        yield problem(
+            "base_url",
+            spec.base_url,
+            "plain HTTP beside gateway.tls_secret",
+            "start it with https://, or leave tls_secret out",
         )
+
+
+def _template_registry(spec: SharedSpec) -> Iterator[Problem]:
     if spec.template_registry_secret is not None and spec.template_registry is None:
-        found.append(
-            problem(
-                "template_registry_secret",
-                spec.template_registry_secret,
-                "the password of no registry",
-                "declare template_registry beside it, or leave it out",
-            )
+        yield problem(
+            "template_registry_secret",
+            spec.template_registry_secret,
+            "the password of no registry",
+            "declare template_registry beside it, or leave it out",
         )
+
+
+def _children(spec: SharedSpec) -> Iterator[Problem]:
     for child in spec.transforms:
         if child not in SHARED_CHILDREN:
-            found.append(
-                problem(dotted(("transforms", child)), child, "not a child", nearest(child, SHARED_CHILDREN))
+            yield problem(
+                dotted(("transforms", child)), child, "not a child", nearest(child, SHARED_CHILDREN)
             )
-    return found
+
+
+_RULES: Final = (
+    Rule(("queue.servers",), _servers),
+    Rule(("queue.servers", "queue.host_path"), _one_disk),
+    Rule(("namespace", "system_namespace"), _namespaces),
+    Rule(("base_url", "gateway.tls_secret"), _tls),
+    Rule(("template_registry", "template_registry_secret"), _template_registry),
+    Rule(("transforms",), _children),
+)

@@ -119,8 +119,11 @@ class Template(Spec):
         """YAML has lists where the spec has tuples."""
         if not isinstance(data, Mapping):
             return data
-        tuples = {key: tuple(data.get(key) or ()) for key in _TUPLES}
-        return {**data, **tuples}
+        lists = {key: data.get(key) or () for key in _TUPLES}
+        return {
+            **data,
+            **{key: tuple(found) for key, found in lists.items() if isinstance(found, list | tuple)},
+        }
 
     def endpoint_args(self) -> dict[str, Any]:
         """What a clone declares unless it says otherwise, in the words of an endpoint."""
@@ -140,6 +143,16 @@ class Template(Spec):
         if example.body_file is not None:
             plain["body_base64"] = base64.b64encode((self.folder / example.body_file).read_bytes()).decode()
         return plain
+
+
+_SECTIONS: Final[Mapping[str, type[Spec]]] = {
+    "": Template,
+    "model": Model,
+    "resources": Resources,
+    "cache": CacheSpec,
+    "sizes": SizesSpec,
+    "examples": TemplateExample,
+}
 
 
 class Catalogue:
@@ -166,7 +179,8 @@ class Catalogue:
         try:
             return Template.model_validate({**data, "folder": folder})
         except ValidationError as error:
-            known = {"": frozenset(Template.model_fields) - {"folder"}}
+            known = {section: frozenset(model.model_fields) for section, model in _SECTIONS.items()}
+            known[""] -= {"folder"}
             raise SpecError(f'template "{name}"', translate(error.errors(include_url=False), known)) from None
 
     def nearest(self, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from aws_args import ROLE, aws_args, cluster_args
 
+from pulumi_holdfast.plan.aws.platform import plan_aws
 from pulumi_holdfast.spec.aws import parse_aws
 from pulumi_holdfast.spec.problems import SpecError
 
@@ -31,7 +32,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         'region is "virginia", not a region: write it as AWS does, such as us-east-1',
     ),
     ({"account": "1234"}, 'account is "1234", not an account number: write its 12 digits in quotes'),
-    ({"reigon": "x"}, 'reigon is "x", an unknown field: did you mean region?'),
+    ({"reigon": "x"}, "reigon is (hidden), an unknown field: did you mean region?"),
     (
         {"network": {"zones": ("us-east-1a",)}},
         "network.zones is ['us-east-1a'], not between two and six zones: "
@@ -59,7 +60,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"network": {"zones": ("us-east-1a", "us-east-1b"), "endpoint": ()}},
-        "network.endpoint is (), an unknown field: did you mean endpoints?",
+        "network.endpoint is (hidden), an unknown field: did you mean endpoints?",
     ),
     (
         {"network": {"existing": NETWORK, "cidr": "10.0.0.0/16"}, "ingress": {"kind": "none"}},
@@ -245,8 +246,26 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "use one of secretsmanager, or the name",
     ),
     (
+        {"charts": {"keda": {"instal": False}}},
+        "charts.keda.instal is (hidden), an unknown field: did you mean install?",
+    ),
+    (
+        pools(image_="al2023"),
+        "pools.l4.image_ is (hidden), an unknown field: did you mean image?",
+    ),
+    (
+        pools(ami_alias="al2023@v20251120"),
+        "pools.l4.ami_alias is (hidden), an unknown field: choose one of capacity, disk_gib, disk_iops, "
+        "disk_throughput_mib_s, gpus_per_node, image, instance_types, kind, labels, max_nodes, parallel_pull, "
+        "prepull, release, warm_spare, zones",
+    ),
+    (
+        pools(capacity={"kinds": "spot"}),
+        "pools.l4.capacity.kinds is (hidden), an unknown field: did you mean kind?",
+    ),
+    (
         {"charts": {"kedda": {}}},
-        "charts.kedda is {}, an unknown field: did you mean keda?",
+        "charts.kedda is (hidden), an unknown field: did you mean keda?",
     ),
 ]
 
@@ -275,6 +294,65 @@ def test_all_problems_are_told_at_once() -> None:
         "ingress.zone_id",
     ]
     assert str(caught.value).startswith('AWS platform "gpu" has 10 problems:\n')
+
+
+def test_a_wrong_field_hides_no_rule_between_others() -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_aws("gpu", aws_args(region=None, account="12", cluster={}, **pools(max_nodes=0)))
+    paths = [problem.path for problem in caught.value.problems]
+    assert paths[:3] == ["region", "account", "pools.l4.max_nodes"]
+    assert {"cluster.version", "cluster.admins"} <= set(paths)
+    assert not [path for path in paths if path.startswith("network")]
+
+
+NAMES = [
+    (
+        "My_GPU",
+        {},
+        'name is "My_GPU", not a DNS label of at most 63 characters: use lower-case letters, digits and - inside it',
+    ),
+    (
+        "a" * 16,
+        {},
+        f'name is "{"a" * 16}", longer than the 15 characters that the load balancer\'s name takes: shorten it',
+    ),
+    (
+        "a" * 28,
+        {
+            "region": "ap-southeast-1",
+            "network": {"zones": ("ap-southeast-1a", "ap-southeast-1b")},
+            "ingress": {"kind": "none"},
+        },
+        f'name is "{"a" * 28}", longer than the 27 characters that a bucket\'s name takes in ap-southeast-1: '
+        "shorten it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "text"), NAMES, ids=["characters", "balancer", "bucket"])
+def test_a_name_that_aws_would_refuse_is_told(name: str, changes: dict[str, Any], text: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_aws(name, aws_args(**changes))
+    assert [str(problem) for problem in caught.value.problems] == [text]
+
+
+@pytest.mark.parametrize(
+    ("longest", "region", "kind"), [(15, "us-east-1", "alb"), (27, "ap-southeast-1", "none")]
+)
+def test_the_longest_name_fits_whatever_the_plan_makes_of_it(longest: int, region: str, kind: str) -> None:
+    zones = (f"{region}a", f"{region}b")
+    name = "a" * longest
+    way_in = {**aws_args()["ingress"], "kind": kind}
+    declared = aws_args(region=region, network={"zones": zones}, ingress=way_in, pools={"l4": KARPENTER})
+    planned = plan_aws(parse_aws(name, declared))
+    buckets = [one.props["bucket"] for one in planned if one.type == "aws:s3/bucket:Bucket"]
+    roles = [one.props["name"] for one in planned if one.type == "aws:iam/role:Role"]
+    # Pulumi makes these names of the resource's, a hyphen and seven characters.
+    made = [f"{name}-{one.child}-1234567" for one in planned if one.type.startswith("aws:lb/")]
+    assert len(buckets) == 2
+    assert max(map(len, buckets)) <= 63
+    assert len(set(roles)) == len(roles)
+    assert all(len(one) <= 32 for one in made if "listener" not in one and "attach" not in one)
 
 
 def test_existing_capacity_needs_no_spare_and_one_type() -> None:

@@ -53,3 +53,18 @@ def test_a_template_that_is_no_yaml_says_so(tmp_path: Path) -> None:
         SpecError, match=r"template\.yaml is .*, is not a mapping in YAML: see templates/README.md"
     ):
         Catalogue(tmp_path).find("chat")
+
+
+def test_a_template_is_told_all_that_is_wrong_with_it(tmp_path: Path) -> None:
+    (tmp_path / "chat").mkdir()
+    (tmp_path / "chat" / "template.yaml").write_text(
+        "name: chat\nversion: '1'\ntitle: Chat\nlicence: MIT\nimage: chat:1\nhardware: cpu\n"
+        "model: {name: a, source: b, licence: MIT, sorce: c}\ncommand: vllm serve\nargs: 5\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        Catalogue(tmp_path).find("chat")
+    assert sorted(str(problem) for problem in caught.value.problems) == [
+        "args is 5, not a list: write [value, …]",
+        'command is "vllm serve", not a list: write [value, …]',
+        "model.sorce is (hidden), an unknown field: did you mean source?",
+    ]

@@ -119,6 +119,7 @@ def test_children_of_an_endpoint_wait_for_what_it_depends_on(listed: bool) -> No
     ("given", "text"),
     [
         (["orc"], 'quickstart[0].template is "orc", not in the catalogue: did you mean ocr?'),
+        ([5], 'quickstart[0] is 5, not a mapping: write {"field": value}'),
         (["ocr", "ocr"], 'quickstart[1].template is "ocr", offered twice: remove one of them'),
         ([{"template": "ocr", "min_replicas": 0}], "quickstart[0].min_replicas is 0, below 1: use 1 or more"),
         (

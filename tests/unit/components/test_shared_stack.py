@@ -14,6 +14,7 @@ from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast import testing
 from pulumi_holdfast.plan import identities
 from pulumi_holdfast.shared import password
+from pulumi_holdfast.spec.shared import parse_shared
 
 
 def test_the_shared_stack_keeps_the_brokers_secrets_secret() -> None:
@@ -177,6 +178,41 @@ def test_three_servers_know_each_other_by_a_secret_and_stand_apart() -> None:
             {"base_url": "https://a/"},
             'base_url is "https://a/", a URL that ends with /: leave the last / out',
         ),
+        (
+            {"base_url": "https://:443"},
+            'base_url is "https://:443", not a whole URL: write its host too, and a port from 1 to 65535 if any',
+        ),
+        (
+            {"base_url": "https://gpu.example:https"},
+            'base_url is "https://gpu.example:https", not a whole URL: '
+            "write its host too, and a port from 1 to 65535 if any",
+        ),
+        (
+            {"base_url": "https://u:hunter2@gpu.example"},
+            "base_url is (hidden), a URL with more than callers need: "
+            "leave password, ? and # out: everybody reads it",
+        ),
+        (
+            {"base_url": "https://gpu.example?a=1"},
+            'base_url is "https://gpu.example?a=1", a URL with more than callers need: '
+            "leave password, ? and # out: everybody reads it",
+        ),
+        (
+            {"domain": "https://gpu.example"},
+            'domain is "https://gpu.example", not a domain name: '
+            "write it in lower case without https:// and without a trailing dot",
+        ),
+        (
+            {"namespace": "Models"},
+            'namespace is "Models", not a DNS label of at most 63 characters: '
+            "use lower-case letters, digits and - inside it",
+        ),
+        (
+            {"system_namespace": "a.b"},
+            'system_namespace is "a.b", not a DNS label of at most 63 characters: '
+            "use lower-case letters, digits and - inside it",
+        ),
+        ({"gateway": {"cpu": "1"}}, 'gateway.cpu is "1", not a number: write it without quotes'),
         ({"base_url": None}, "base_url is missing, required: declare the gateway's URL as callers see it"),
         (
             {"broker_secret": "short"},
@@ -199,7 +235,7 @@ def test_three_servers_know_each_other_by_a_secret_and_stand_apart() -> None:
             'namespace is "holdfast-system", also system_namespace: keep replicas apart from the system',
         ),
         ({"transforms": {"natz": {}}}, 'transforms.natz is "natz", not a child: did you mean nats?'),
-        ({"service_image": "a"}, 'service_image is "a", an unknown field: did you mean services_image?'),
+        ({"service_image": "a"}, "service_image is (hidden), an unknown field: did you mean services_image?"),
     ],
 )
 def test_a_wrong_shared_stack_is_told_with_path_value_rule_and_remedy(
@@ -208,6 +244,21 @@ def test_a_wrong_shared_stack_is_told_with_path_value_rule_and_remedy(
     with pytest.raises(holdfast.SpecError) as caught:
         testing.record(shared(**args))
     assert [str(problem) for problem in caught.value.problems] == [expected]
+
+
+def test_a_wrong_field_of_a_shared_stack_hides_no_rule_between_others() -> None:
+    with pytest.raises(holdfast.SpecError) as caught:
+        parse_shared(
+            "My_Shared", {"gateway": {"replicas": 0}, "queue": {"servers": 2}, "transforms": {"natz": {}}}
+        )
+    assert [str(problem) for problem in caught.value.problems] == [
+        'name is "My_Shared", not a DNS label of at most 63 characters: '
+        "use lower-case letters, digits and - inside it",
+        "services_image is missing, required: declare it",
+        "gateway.replicas is 0, below 1: use 1 or more",
+        "queue.servers is 2, neither 1 nor 3: take 3; 1 keeps no second copy",
+        'transforms.natz is "natz", not a child: did you mean nats?',
+    ]
 
 
 def test_a_short_broker_secret_is_found_when_it_is_an_output_as_well() -> None:

@@ -64,7 +64,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         'image is "acme/chat@sha256:12", not an image reference: '
         "write registry/repository:tag or registry/repository@sha256:<64 hex>",
     ),
-    ({"imag": "x"}, 'imag is "x", an unknown field: did you mean image?'),
+    ({"imag": "x"}, "imag is (hidden), an unknown field: did you mean image?"),
     ({"port": 0}, "port is 0, below 1: use 1 or more"),
     ({"port": 70000}, "port is 70000, above 65535: use 65535 or less"),
     ({"port": "8000"}, 'port is "8000", not a whole number: write it without quotes and without a fraction'),
@@ -78,7 +78,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sizes": {"image_gb": 1001}}, "sizes.image_gb is 1001, above 1000: use 1000 or less"),
     ({"sizes": {"weights_gb": 10_001}}, "sizes.weights_gb is 10001, above 10000: use 10000 or less"),
     ({"sizes": {"weights_gb": "19"}}, 'sizes.weights_gb is "19", not a number: write it without quotes'),
-    ({"sizes": {"weight_gb": 19}}, "sizes.weight_gb is 19, an unknown field: did you mean weights_gb?"),
+    ({"sizes": {"weight_gb": 19}}, "sizes.weight_gb is (hidden), an unknown field: did you mean weights_gb?"),
     ({"sizes": 19}, 'sizes is 19, not a mapping: write {"field": value}'),
     ({"command": "python"}, 'command is "python", not a list: write [value, …]'),
     ({"args": [1]}, "args[0] is 1, not text: put it in quotes"),
@@ -88,12 +88,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         'hardware.preset is "neuron-v9", not a preset: choose one of a100-40gb, a100-80gb, a10g, b200, b300, cpu, '
         "cpu-small, h100, h200, l4, l40s, rtx-pro-6000, t4",
     ),
-    ({"hardware": {"gpu": 1}}, "hardware.gpu is 1, an unknown field: did you mean gpus?"),
+    ({"hardware": {"gpu": 1}}, "hardware.gpu is (hidden), an unknown field: did you mean gpus?"),
     (
         {"hardware": {"gpus": 0.5}},
         "hardware.gpus is 0.5, not a whole number: write it without quotes and without a fraction",
     ),
     ({"hardware": {"cpu": 0}}, "hardware.cpu is 0, below 0.05: use 0.05 or more"),
+    ({"hardware": {"cpu": "2"}}, 'hardware.cpu is "2", not a number: write it without quotes'),
+    ({"hardware": {"cpu": True}}, "hardware.cpu is True, not a number: write it without quotes"),
     ({"hardware": {"memory_mib": 1}}, "hardware.memory_mib is 1, below 64: use 64 or more"),
     (
         {"hardware": {"gpus": 4, "instance_types": ["g5.xlarge"]}},
@@ -119,7 +121,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "scaling.min_replicas is 5, above max_replicas=4: lower it or raise max_replicas",
     ),
     ({"scaling": {"max_replicas": 0}}, "scaling.max_replicas is 0, below 1: use 1 or more"),
-    ({"scaling": {"timeout": 60}}, "scaling.timeout is 60, an unknown field: did you mean timeout_s?"),
+    ({"scaling": {"timeout": 60}}, "scaling.timeout is (hidden), an unknown field: did you mean timeout_s?"),
     ({"scaling": {"concurrency": 0}}, "scaling.concurrency is 0, below 1: use 1 or more"),
     (
         {"scaling": {"max_request_s": 50_000}},
@@ -142,7 +144,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"registry_credentials": {}}, "registry_credentials.secret is missing, required: declare it"),
     (
         {"registry_credentials": {"secret": "a b"}},
-        'registry_credentials.secret is "a b", not the name of a Secrets Manager secret: '
+        "registry_credentials.secret is (hidden), not the name of a Secrets Manager secret: "
         "use its name or ARN: letters, digits and /_+=.@:-",
     ),
     (
@@ -157,6 +159,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"secrets": {"DB_URL": {}}},
         "secrets.DB_URL.secret is missing, and no value is given: name a secret of Secrets Manager",
+    ),
+    (
+        {"secrets": {"DB_URL": {"secert": "a", "secret": "a"}}},
+        "secrets.DB_URL.secert is (hidden), an unknown field: did you mean secret?",
+    ),
+    (
+        {"secrets": {"DB_URL": {"value": True}}},
+        "secrets.DB_URL.value is (hidden), neither text nor an output of the program: "
+        "give the value itself, or name a secret instead",
     ),
     (
         {"secrets": {"DB-URL": {"secret": "a"}}},
@@ -198,6 +209,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"health_check_path": "/a b"}, 'health_check_path is "/a b", not a route: write it without spaces'),
     ({"cache": {"path": "/tmp"}}, 'cache.path is "/tmp", always writable: choose another path'),
     ({"cache": {"path": "/"}}, 'cache.path is "/", the whole file system: name a directory below it'),
+    (
+        {"cache": {"path": "/c:/w"}},
+        'cache.path is "/c:/w", a path with a colon, which Kubernetes mounts nothing at: name it without',
+    ),
     ({"cache": {}}, "cache.path is missing, required: declare it"),
     (
         {"cache": {"path": "/w"}, "writable_paths": ["/w"]},
@@ -241,7 +256,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"description": "x" * 501}, f'description is "{"x" * 58}…, longer than 500 characters: shorten it'),
     (
         {"labels": {"holdfast.dev/endpoint": "x"}},
-        "labels is {'holdfast.dev/endpoint': 'x'}, label holdfast.dev/endpoint is set by the components: "
+        'labels.holdfast.dev/endpoint is "holdfast.dev/endpoint", a label that the components set: '
         "choose another prefix",
     ),
     (
@@ -289,6 +304,24 @@ def test_all_problems_of_a_spec_are_told_at_once() -> None:
             "env.API_KEY",
         ]
     )
+
+
+def test_every_wrong_label_is_told() -> None:
+    labels = {"holdfast.dev/x": "1", "kubernetes.io/y": "1", "team": "a b", "-": "c", "cost": 4, "fine": "d"}
+    assert _problems("chat", {"image": IMAGE, "labels": labels}) == [
+        'labels.holdfast.dev/x is "holdfast.dev/x", a label that the components set: choose another prefix',
+        'labels.kubernetes.io/y is "kubernetes.io/y", a label that the components set: choose another prefix',
+        'labels.team is "a b", not a label\'s value in Kubernetes: use letters, digits and ._- up to 63',
+        'labels.- is "-", not a label\'s name in Kubernetes: use letters, digits and ._- up to 63',
+        "labels.cost is 4, not text: put it in quotes",
+    ]
+
+
+def test_a_section_that_lacks_a_required_part_hides_no_rule_between_others() -> None:
+    assert _problems("chat", {"image": IMAGE, "cache": {}, "port": 8095}) == [
+        "cache.path is missing, required: declare it",
+        "port is 8095, taken by the worker beside the model: let the model listen on another port",
+    ]
 
 
 def test_an_error_names_the_endpoint_and_counts_its_problems() -> None:
