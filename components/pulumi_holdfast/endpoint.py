@@ -16,11 +16,12 @@ from pulumi_holdfast.plan.cost import cost_of
 from pulumi_holdfast.plan.declared import declared
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.timeouts import broken_links, notes
-from pulumi_holdfast.plan.wiring import WIRES, resolve
+from pulumi_holdfast.plan.wiring import WIRES, hole, resolve
 from pulumi_holdfast.platform import Platform, read_contract, read_key, with_room
 from pulumi_holdfast.spec.endpoint import WIRED_IMAGE, Egress, EndpointSpec, Filesystem
 from pulumi_holdfast.spec.hardware import hardware_table
 from pulumi_holdfast.spec.parse import parse_endpoint
+from pulumi_holdfast.spec.secrets import WIRED_VALUE
 from pulumi_holdfast.spec.template import catalogue
 
 _NAMED: Final = {"broker": "broker_secret", "config-secrets": "config_secret"}
@@ -121,8 +122,8 @@ class EndpointArgs(TypedDict):
     """Where the password of the image's registry is kept; none by default."""
     secrets: NotRequired[dict[str, Any]]
     """By variable: {"secret": name, "key": …, "version": …, "file": …} of AWS Secrets Manager, or a secret
-    output of the program."""
-    env: NotRequired[dict[str, str]]
+    output of the program: alone, or as {"value": …, "file": …}."""
+    env: NotRequired[dict[str, pulumi.Input[str]]]
     """Plain settings; never a secret."""
     health_check_path: NotRequired[str]
     """Answers 200 once the model can take a request; /healthcheck by default."""
@@ -248,13 +249,31 @@ def _spec(name: str, args: EndpointArgs, platform: Platform) -> EndpointSpec:
         plain["image"] = WIRED_IMAGE
     if isinstance(plain.get("secrets"), Mapping):
         plain["secrets"] = {key: _secret(value) for key, value in plain["secrets"].items()}
-    if plain.get("visibility") != Visibility.PUBLIC and platform.tokens:
-        plain["tokens"] = [*plain.get("tokens", ()), *platform.tokens]
+    if isinstance(plain.get("env"), Mapping):
+        plain["env"] = {**plain["env"], **{key: hole(f"env.{key}") for key in _wired_env(args)}}
+    tokens = plain.get("tokens") or ()
+    if plain.get("visibility") != Visibility.PUBLIC and isinstance(tokens, list | tuple):
+        plain["tokens"] = [*tokens, *platform.tokens]
     return parse_endpoint(name, plain, catalogue())
 
 
 def _secret(given: Any) -> Any:
-    return {"value": True} if isinstance(given, pulumi.Output | str) else given
+    """What is declared of a secret, without the value where the program gives it."""
+    if _program_value(given) is None:
+        return given
+    return {**(given if isinstance(given, Mapping) else {}), "value": WIRED_VALUE}
+
+
+def _program_value(given: Any) -> pulumi.Input[str] | None:
+    """A value of the program itself, given alone or with a file; None for a secret of Secrets Manager."""
+    value = given.get("value") if isinstance(given, Mapping) else given
+    return value if isinstance(value, pulumi.Output | str) else None
+
+
+def _wired_env(args: EndpointArgs) -> dict[str, pulumi.Output[str]]:
+    """The settings that other resources give."""
+    given: Mapping[str, Any] = args.get("env") or {}
+    return {key: value for key, value in given.items() if isinstance(value, pulumi.Output)}
 
 
 def _outputs(spec: EndpointSpec, platform: Platform, image: pulumi.Input[str] | None) -> dict[str, Any]:
@@ -278,6 +297,9 @@ def _reached_in_time(spec: EndpointSpec, contract: PlatformContract) -> Platform
 
 
 def _values(args: EndpointArgs) -> dict[str, Any]:
-    """The program's own secret values, each for its hole."""
-    given = args.get("secrets") or {}
-    return {f"value.{name}": value for name, value in given.items() if _secret(value) == {"value": True}}
+    """What the program and other resources give, each for its hole."""
+    secrets = {name: _program_value(given) for name, given in (args.get("secrets") or {}).items()}
+    return {
+        **{f"value.{name}": value for name, value in secrets.items() if value is not None},
+        **{f"env.{name}": value for name, value in _wired_env(args).items()},
+    }

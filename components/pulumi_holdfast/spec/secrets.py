@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from pulumi_holdfast.spec.model import AbsolutePath, Flag, Spec, Whole
+from pulumi_holdfast.spec.model import AbsolutePath, Spec, Whole
 from pulumi_holdfast.spec.problems import refused
 
+WIRED_VALUE: Final = "known at deployment"
+"""Stands for a value of the program, which no spec holds."""
 _SECRET_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,512}")
 _HOST: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 
@@ -28,6 +30,14 @@ def _registry_host(host: str) -> str:
     if not _HOST.fullmatch(host):
         raise refused("not a registry's host", "write host or host:port in lower case, such as ghcr.io")
     return host
+
+
+def _wired(given: Any) -> Any:
+    if given != WIRED_VALUE:
+        raise refused(
+            "neither text nor an output of the program", "give the value itself, or name a secret instead"
+        )
+    return given
 
 
 SecretName = Annotated[str, AfterValidator(_secret_name)]
@@ -56,8 +66,8 @@ class EndpointSecretSpec(Spec):
     version: str | None = Field(default=None, min_length=1)
     """Version id in Secrets Manager. None, the default: the current one, whenever it is read. Declaring it
     makes a new version a visible diff that rolls the replicas."""
-    value: Flag = False
-    """Whether the value comes from the Pulumi program itself (a config secret) rather than Secrets Manager;
-    the components set it when they are given an output or text instead of a mapping."""
+    value: Annotated[str, BeforeValidator(_wired)] | None = None
+    """A value of the Pulumi program itself (a config secret), as text or an output, rather than of Secrets Manager;
+    given instead of a mapping, it is the variable's value."""
     file: AbsolutePath | None = None
     """Path of a file in the container to put the value into. None, the default: an environment variable."""

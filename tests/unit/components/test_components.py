@@ -92,6 +92,77 @@ def test_a_value_of_the_program_is_secret_everywhere_and_its_secret_is_replaced_
     assert {"name": "API_KEY", "valueFrom": {"secretKeyRef": reference}} in model["env"]
 
 
+def test_a_value_of_the_program_can_be_a_file() -> None:
+    made = testing.record(
+        endpoint(
+            secrets=lambda: {"CERT": {"value": pulumi.Output.secret("hunter2"), "file": "/etc/cert.pem"}}
+        )
+    )
+    made.assert_no_secret("hunter2")
+    assert made["chat-config-secrets"].inputs["stringData"] == testing.Secret({"CERT": "hunter2"})
+    pod = made["chat-deployment"].inputs["spec"]["template"]["spec"]
+    (model,) = pod["containers"]
+    mount = {"name": "config-secrets", "mountPath": "/etc/cert.pem", "subPath": "CERT", "readOnly": True}
+    assert mount in model["volumeMounts"]
+    assert {"CERT"}.isdisjoint(setting["name"] for setting in model["env"])
+
+
+@pytest.mark.parametrize("file", [{}, {"file": "/etc/cert.pem"}])
+def test_a_value_that_is_only_promised_is_refused(file: dict[str, str]) -> None:
+    with pytest.raises(holdfast.SpecError) as caught:
+        testing.record(endpoint(secrets={"CERT": {"value": True, **file}}))
+    assert [str(problem) for problem in caught.value.problems] == [
+        "secrets.CERT.value is (hidden), neither text nor an output of the program: "
+        "give the value itself, or name a secret instead"
+    ]
+
+
+def test_settings_take_outputs_of_other_resources() -> None:
+    env = {"BUCKET": lambda: pulumi.Output.from_input("weights-1a2b"), "MODE": lambda: "fast"}
+    made = testing.record(endpoint(env=lambda: {name: value() for name, value in env.items()}))
+    (model,) = made["chat-deployment"].inputs["spec"]["template"]["spec"]["containers"]
+    assert {"name": "BUCKET", "value": "weights-1a2b"} in model["env"]
+    assert {"name": "MODE", "value": "fast"} in model["env"]
+
+
+def test_a_setting_that_sounds_like_a_secret_is_refused_as_an_output_too() -> None:
+    with pytest.raises(holdfast.SpecError, match=r"env.API_KEY is \(hidden\), what looks like a secret"):
+        testing.record(endpoint(env=lambda: {"API_KEY": pulumi.Output.secret("hunter2")}))
+
+
+def test_an_output_where_only_plain_values_are_taken_is_told() -> None:
+    remedy = "write one that is known before the update: few fields take outputs, and say so"
+
+    def given() -> pulumi.Output[str]:
+        return pulumi.Output.from_input("8000")
+
+    with pytest.raises(holdfast.SpecError) as caught:
+        testing.record(
+            endpoint(
+                port=given,
+                hardware=given,
+                tokens=given,
+                visibility=given,
+                labels=lambda: {"team": given()},
+                args=lambda: ["--bucket", given()],
+                scaling=lambda: {"max_replicas": given()},
+                transforms=lambda: {"deployment": {"spec": given()}},
+            )
+        )
+    told = {problem.path: str(problem) for problem in caught.value.problems}
+    assert told["port"] == f"port is of type Output, no plain value: {remedy}"
+    assert {
+        "port",
+        "hardware",
+        "tokens",
+        "visibility",
+        "labels.team",
+        "args[1]",
+        "scaling.max_replicas",
+    } <= set(told)
+    assert all(text.endswith(f"of type Output, no plain value: {remedy}") for text in told.values())
+
+
 def test_the_test_kit_finds_a_leaked_secret() -> None:
     made = testing.record(endpoint(description="the key is hunter2"))
     with pytest.raises(AssertionError, match="a secret stands in plain text in chat-document"):
