@@ -145,17 +145,27 @@ def test_up_waits_for_readiness_and_says_what_is_missing(shop: Project) -> None:
     assert "timed out" in done.stdout.lower()
 
 
-def test_up_waits_for_a_service_to_have_pods(shop: Project, namespace: str) -> None:
+def test_up_waits_until_the_pods_of_a_service_are_ready(shop: Project, sandbox: Any, namespace: str) -> None:
+    main = {"name": "main", "image": PAUSE, "readinessProbe": {"tcpSocket": {"port": 1}}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "unready", "namespace": namespace, "labels": {"app": "unready"}},
+        "spec": {"terminationGracePeriodSeconds": 0, "containers": [main]},
+    }
+    sandbox.kubectl.apply([pod])
+    running = "--for=jsonpath={.status.phase}=Running"
+    sandbox.command("kubectl", "-n", namespace, "wait", "pod/unready", running, "--timeout=60s")
     shop.write(f"""
         import pulumi, pulumi_kubernetes as k8s
         k8s.core.v1.Service("lonely", metadata={{"namespace": {namespace!r}}},
-                            spec={{"ports": [{{"port": 80}}], "selector": {{"app": "nobody"}}}},
+                            spec={{"ports": [{{"port": 80}}], "selector": {{"app": "unready"}}}},
                             opts=pulumi.ResourceOptions(custom_timeouts=pulumi.CustomTimeouts(create="5s")))
         """)
     done = shop.attempt("up", "--yes", "--skip-preview")
     assert done.returncode != 0
     assert "lonely" in done.stdout
-    assert "Service does not target any Pods" in done.stdout
+    assert "Service does not target any Pods. Selected Pods may not be ready" in done.stdout
 
 
 def test_skip_await_does_not_wait(shop: Project) -> None:
@@ -188,6 +198,23 @@ def test_an_object_from_before_is_imported_and_then_unchanged(
         """)
     assert "imported" in shop.up()
     shop.expect_no_changes()
+
+
+def test_the_command_import_takes_in_an_object_from_before_which_is_then_unchanged(
+    shop: Project, sandbox: Any, namespace: str
+) -> None:
+    sandbox.command("kubectl", "-n", namespace, "create", "configmap", "old", "--from-literal=a=b")
+    before = _get(sandbox, namespace, "configmap", "old")["metadata"]["uid"]
+    flags = ("--yes", "--generate-code=false", "--protect=false")
+    shown = shop.run("import", "kubernetes:core/v1:ConfigMap", "old", f"{namespace}/old", *flags)
+    assert "1 imported" in shown
+    assert shop.resource("old")["id"] == f"{namespace}/old"
+    shop.write(f"""
+        import pulumi_kubernetes as k8s
+        k8s.core.v1.ConfigMap("old", metadata={{"namespace": {namespace!r}, "name": "old"}}, data={{"a": "b"}})
+        """)
+    shop.expect_no_changes()
+    assert _get(sandbox, namespace, "configmap", "old")["metadata"]["uid"] == before
 
 
 @pytest.mark.parametrize("command", [("preview",), ("up", "--yes", "--skip-preview")], ids=["preview", "up"])
