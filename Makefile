@@ -10,7 +10,7 @@ help:           ## what there is
 up: .venv/ready ## a whole platform on this machine, an endpoint declared, a real request answered
 	@$(BIN)/python -m holdfast_sandbox demo
 
-down: .venv/ready ## stop it and leave nothing (built tools stay in the cache)
+down: .venv/ready ## stop it and forget it (what was built or installed for it stays)
 	@$(BIN)/holdfast sandbox down --purge
 
 test: .venv/ready ## everything: check, unit, services, engine, cluster; the time of each at the end

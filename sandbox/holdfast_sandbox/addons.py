@@ -144,6 +144,14 @@ def workloads(kubectl: Kubectl) -> list[dict[str, Any]]:
     return waiting(json.loads(shown)["items"]) if shown else []
 
 
+def unavailable(kubectl: Kubectl) -> list[str]:
+    """KEDA's Deployments that have no ready pod; for `status`. All of them where the cluster does not say."""
+    shown = kubectl.text("-n", "keda", "get", "deployments", "-o", "json")
+    found = json.loads(shown)["items"] if shown else []
+    available = {one["metadata"]["name"] for one in found if one.get("status", {}).get("availableReplicas")}
+    return [name for name in KEDA_DEPLOYMENTS if name not in available]
+
+
 def waiting(pods: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Of pods as Kubernetes shows them, those that wait, each with namespace, name and reason."""
     found = []

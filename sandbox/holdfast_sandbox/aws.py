@@ -1,7 +1,8 @@
 """The AWS stand-in: moto's server on the loopback, filled with what the examples read.
 
 There is no AWS in a sandbox. Components, External Secrets and `aws:` resources talk to it through the same API
-as to the real one, at another address. It keeps nothing over a restart, so it is filled at every start.
+as to the real one, at another address. It keeps nothing over a restart: it is filled at every start, and one that had
+run before says what that means.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from holdfast_sandbox import processes, registry
 from holdfast_sandbox.paths import Paths
+from holdfast_sandbox.progress import Progress
 
 PORT: Final = 5566
 URL: Final = f"http://127.0.0.1:{PORT}"
@@ -48,15 +50,21 @@ def client(service: str) -> Any:
     )
 
 
-def start(paths: Paths) -> None:
-    """Start the stand-in and fill it."""
+def start(paths: Paths, progress: Progress) -> None:
+    """Start the stand-in and fill it. Says what is lost where it had run before."""
+    ran_before = (paths.log / "aws.log").is_file()
     server = Path(sys.executable).with_name("moto_server")
     # Without them no role can have one of AWS's own policies, as every role of EKS does; 42 MiB at first use.
     settings = {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}
-    processes.start(paths, "aws", [server, "-H", "127.0.0.1", "-p", str(PORT)], settings)
+    started = processes.start(paths, "aws", [server, "-H", "127.0.0.1", "-p", str(PORT)], settings)
     processes.wait_until("the AWS stand-in does not answer", _answers, 30, paths, "aws")
     put_secret(REGISTRY_SECRET, {"username": registry.USER, "password": registry.password(paths)})
     put_secret(DEMO_SECRET, {"greeting": "hello from Secrets Manager"})
+    if started and ran_before:
+        progress.say(
+            "the AWS stand-in was started anew and has forgotten all but the sandbox's own secrets: put yours in "
+            "again; `pulumi refresh`, then `pulumi up`, brings back what a stack declares of `aws:`"
+        )
 
 
 def put_secret(name: str, value: dict[str, str]) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -23,6 +24,8 @@ from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.progress import Progress
 from holdfast_sandbox.recipes import KUBERNETES_PROVIDER_VERSION, RECIPES, Recipe, recipe
 
+VERSION_S: Final = 30.0
+"""How long an installed tool may take to say its version."""
 STILL_S: Final = 30.0
 """How often a long build says that it goes on."""
 GO_SCRATCH: Final = "go"
@@ -39,6 +42,13 @@ class Built:
     """The cache folder; for an installed tool, where it was found."""
     binaries: dict[str, Path] = field(default_factory=dict)
     """Every name it is called by, links included."""
+
+
+def complete(cache: Path) -> bool:
+    """Whether nothing has to be built: every tool is in the cache, or on PATH in its version. Changes nothing."""
+    return all(
+        (cache / "tools" / one.key() / "manifest.json").is_file() or _installed(one) for one in RECIPES
+    )
 
 
 def ensure(cache: Path, progress: Progress, names: Iterable[str] | None = None) -> dict[str, Built]:
@@ -118,11 +128,17 @@ def _installed(one: Recipe) -> Built | None:
     path = shutil.which(one.version_command[0], path=foreign)
     if path is None:
         return None
-    shown = subprocess.run(
-        [path, *one.version_command[1:]], capture_output=True, text=True, check=False, timeout=30
+    try:
+        shown = subprocess.run(
+            [path, *one.version_command[1:]], capture_output=True, text=True, check=False, timeout=VERSION_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None  # another program of that name, or one for another machine
+    # "v1.2.3" and "Tool-1.2.3" are 1.2.3, "1.2.3-rc.1" is not; "+unknown" is what `go install` leaves.
+    said = re.search(
+        rf"(?:^|[\s-]|\bv){re.escape(one.version)}(?:\+unknown)?(?![^\s,])", shown.stdout + shown.stderr
     )
-    words = (shown.stdout + shown.stderr).replace("v", " ").split()
-    if one.version not in words:
+    if said is None:
         return None
     return Built(one, Path(path).parent, {one.binaries[0][1]: Path(path)})
 

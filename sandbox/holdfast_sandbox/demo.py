@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from holdfast_contract import names, tokens
-from holdfast_sandbox import aws, lifecycle, private, registry
+from holdfast_sandbox import aws, lifecycle, private, registry, stacksettings
 from holdfast_sandbox.coldstart import Watch
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.kubectl import Kubectl
 from holdfast_sandbox.paths import CHECKOUT, Paths, default_paths
 from holdfast_sandbox.progress import Progress
+from holdfast_sandbox.stacksettings import ENDPOINTS_STACK, SHARED_STACK
 
-SHARED_STACK: Final = "sandbox-shared"
-ENDPOINTS_STACK: Final = "sandbox"
 ENDPOINT: Final = "receipts"
 ROUTE: Final = "/ocr"
 PICTURE: Final = CHECKOUT / "templates" / "ocr" / "examples" / "receipt.png"
@@ -164,9 +163,9 @@ def declare_endpoints(environment: dict[str, str], token: str) -> None:
 
 def _select(environment: dict[str, str], stack: str, configuration: dict[str, str]) -> None:
     backend = Path(environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
-    if not list(backend.glob(f".pulumi/stacks/*/{stack}.json*")):
+    if not stacksettings.is_in(backend, stack):
         # Settings of an earlier sandbox, whose passphrase is gone with it.
-        (CHECKOUT / "stacks" / f"Pulumi.{stack}.yaml").unlink(missing_ok=True)
+        stacksettings.file(stack).unlink(missing_ok=True)
     _pulumi(environment, "stack", "select", "--create", stack, quiet=True)
     pairs = [word for key, value in configuration.items() for word in ("--plaintext", f"{key}={value}")]
     _pulumi(environment, "config", "set-all", "--stack", stack, *pairs, quiet=True)
@@ -204,4 +203,4 @@ def _next_steps(paths: Paths, url: str) -> str:
   curl -H "Authorization: Bearer $(cat {paths.secrets}/caller-token)" \\
        -H "Content-Type: image/png" --data-binary @{PICTURE.relative_to(CHECKOUT)} {url}
   $EDITOR stacks/endpoints.py && pulumi preview -s {ENDPOINTS_STACK}     # add an endpoint: see only its resources
-  make down                                          # stop everything, leave nothing"""
+  make down                                          # stop everything and forget it; what was built stays"""

@@ -1,4 +1,5 @@
-"""Up, down, status: the sandbox as a whole. `up` heals whatever it finds; `down` leaves nothing."""
+"""Up, down, status: the sandbox as a whole. `up` heals whatever it finds; `down` leaves nothing that runs, no network
+and no rule, and with `purge` no state; what was built or installed for it stays."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ from holdfast_sandbox import (
     plugins,
     preflight,
     processes,
-    recipes,
     registry,
+    stacksettings,
     traces,
 )
 from holdfast_sandbox.addresses import BRIDGE, BRIDGE_ADDRESS
@@ -46,13 +47,13 @@ class Status:
     """What runs of the sandbox."""
 
     up: bool
-    """Whether every part runs and the node is Ready."""
+    """Whether every part runs, pods of KEDA included, and the node is Ready."""
     state_dir: str
     gateway_url: str
     processes: dict[str, int]
     """Name → pid of what runs."""
     missing: list[str]
-    """Parts that should run and do not."""
+    """Parts that should run and do not: processes, and KEDA's Deployments without a ready pod."""
     node_ready: bool
     waiting: list[dict[str, Any]] = field(default_factory=list)
     """Pods whose containers cannot start, with the reason."""
@@ -91,8 +92,7 @@ def up(paths: Paths | None = None, progress: Progress | None = None, *, project_
     Raises SandboxError, before anything is changed, where this machine cannot run it.
     """
     paths, progress = paths or default_paths(), progress or Progress()
-    cached = all((paths.cache / "tools" / one.key()).is_dir() for one in recipes.RECIPES)
-    machine = preflight.look(paths, built=cached)
+    machine = preflight.look(paths, built=builds.complete(paths.cache))
     preflight.refuse(machine)
     with _alone(paths, progress):
         preflight.install(machine.missing_packages, progress)
@@ -105,7 +105,7 @@ def up(paths: Paths | None = None, progress: Progress | None = None, *, project_
         plugins.install(paths.bin, paths.pulumi_home / "plugins")
         with progress.step("registry and AWS stand-in"):
             registry.start(paths)
-            aws.start(paths)
+            aws.start(paths, progress)
         node.start(paths, progress)
         kubectl = Kubectl(paths)
         images.ensure_platform_images(paths, tools, progress)
@@ -178,7 +178,8 @@ def down(
 ) -> None:
     """Stop everything and remove what it put into the machine; works after a crash or a reboot as well.
 
-    `purge`: also forget the state (cluster, Pulumi stacks, passwords). `cache`: also what was built.
+    `purge`: also forget the state (cluster, Pulumi stacks with the settings that `make up` wrote, passwords).
+    `cache`: also what was built.
     Raises SandboxError where something of it cannot be removed.
     """
     paths, progress = paths or default_paths(), progress or Progress()
@@ -192,6 +193,7 @@ def down(
         if left:
             raise SandboxError("stopped, but this is still there; try again:\n  " + "\n  ".join(left))
         if purge:
+            stacksettings.forget(paths.pulumi_state)
             _forget("its state", (paths.state, paths.run), progress)
     if cache:
         _forget("its build cache", (paths.cache,), progress)
@@ -265,6 +267,7 @@ def status(paths: Paths | None = None) -> Status:
         )
         if ready:
             waiting = addons.workloads(kubectl)
+            missing += addons.unavailable(kubectl)
     return Status(
         up=ready and not missing,
         state_dir=str(paths.state),
@@ -306,7 +309,7 @@ def environment(paths: Paths | None = None) -> dict[str, str]:
         "PATH": ":".join([*front, *(folder for folder in path if folder not in front)]),
         "KUBECONFIG": str(paths.kubeconfig),
         "PULUMI_HOME": str(paths.pulumi_home),
-        "PULUMI_BACKEND_URL": f"file://{paths.state}/pulumi-state",
+        "PULUMI_BACKEND_URL": f"file://{paths.pulumi_state}",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(paths.secrets / "pulumi-passphrase"),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -322,6 +325,6 @@ def environment(paths: Paths | None = None) -> dict[str, str]:
     token = paths.secrets / "caller-token"
     if token.is_file():
         values["HOLDFAST_TOKEN_FILE"] = str(token)
-    for folder in (paths.pulumi_home, paths.state / "pulumi-state"):
+    for folder in (paths.pulumi_home, paths.pulumi_state):
         folder.mkdir(exist_ok=True)
     return values

@@ -58,6 +58,11 @@ class Paths:
         return self.state / "pulumi-home"
 
     @property
+    def pulumi_state(self) -> Path:
+        """Pulumi's stacks."""
+        return self.state / "pulumi-state"
+
+    @property
     def kubeconfig(self) -> Path:
         """The administrator's kubeconfig."""
         return self.pki / "admin.kubeconfig"

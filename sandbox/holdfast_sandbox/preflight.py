@@ -76,7 +76,7 @@ class Machine:
     """Where there is least: of the build cache's disk and the state's."""
     memory_gib: float
     built: bool
-    """Whether the tools are in the cache already."""
+    """Whether no tool has to be built: each is in the cache, or on PATH in its version."""
     taken_ports: tuple[tuple[str, int, str, str], ...]
     """(address, port, what of ours wants it, what of others holds it)."""
     missing_packages: tuple[str, ...]
@@ -129,7 +129,7 @@ def problems(machine: Machine) -> list[str]:
 
 
 def look(paths: Paths, *, built: bool) -> Machine:
-    """Look at this machine; changes nothing. `built`: whether the tools are in the cache."""
+    """Look at this machine; changes nothing. `built`: whether no tool has to be built."""
     memory_kib = 0
     meminfo = Path("/proc/meminfo")
     if meminfo.exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast_sandbox import lifecycle, processes, traces
+from holdfast_sandbox import lifecycle, processes, stacksettings, traces
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.paths import Paths
 from holdfast_sandbox.progress import Progress
@@ -46,3 +46,24 @@ def test_what_could_not_be_removed_is_not_said_to_be(paths: Paths, monkeypatch: 
     with pytest.raises(SandboxError, match=f"^{message}$"):
         lifecycle.down(paths, Progress(said), purge=True)
     assert "is removed" not in said.getvalue()
+
+
+def test_the_settings_that_make_up_wrote_into_the_checkout_go_with_the_stacks_they_belong_to(
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "checkout" / "stacks"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(stacksettings, "CHECKOUT", folder.parent)
+    of_another = {"Pulumi.sandbox-shared.yaml", "Pulumi.sandbox-mine.yaml", "Pulumi.prod-shared.yaml"}
+    for name in (*of_another, "Pulumi.sandbox.yaml"):
+        (folder / name).touch()
+    stacks = paths.pulumi_state / ".pulumi" / "stacks" / "holdfast"
+    stacks.mkdir(parents=True)
+    for name in ("sandbox.json", "sandbox-mine.json"):
+        (stacks / name).touch()
+
+    lifecycle.down(paths, Progress(io.StringIO()))
+    assert (folder / "Pulumi.sandbox.yaml").exists(), "the stack is kept"
+    lifecycle.down(paths, Progress(io.StringIO()), purge=True)
+
+    assert {file.name for file in folder.iterdir()} == of_another
