@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import io
 import json
+import multiprocessing
 import os
+import re
+import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from holdfast_sandbox import builds, recipes
+from holdfast_sandbox import builds, processes, recipes
 from holdfast_sandbox.errors import SandboxError
 from holdfast_sandbox.progress import Progress
 
@@ -126,6 +131,49 @@ def test_a_tool_of_the_right_version_on_path_is_used_instead(
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.parametrize(
+    ("said", "right"),
+    [
+        ("1.2.3", True),
+        ("v1.2.3\n", True),
+        ("tool: v1.2.3, built with go1.26.8", True),
+        ("Tool-1.2.3\nlinux/amd64", True),
+        ("tool github.com/some/tool/v3 v1.2.3+unknown", True),
+        ("tool v1.2.3-rc.1", False),
+        ("tool v1.2.3.m", False),
+        ("tool v1.2.30", False),
+        ("tool v11.2.3", False),
+        ("tool v0.1.2.3", False),
+        ("tool v9.9.9, built with go1.2.3", False),
+        ("", False),
+    ],
+)
+def test_an_installed_tool_is_known_by_the_version_that_it_says(
+    said: str, right: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pause"
+    program.write_text(f"#!/bin/sh\ncat <<'end'\n{said}\nend\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+
+    found = builds._installed(replace(TOOL, version="1.2.3", version_command=("pause", "--version")))
+
+    assert (found is not None) == right
+
+
+@pytest.mark.parametrize("content", ["#!/bin/sh\nexec sleep 60\n", "\x7fELF of another processor"])
+def test_a_program_that_does_not_say_its_version_is_another(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pause"
+    program.write_text(content)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    monkeypatch.setattr(builds, "VERSION_S", 0.2)
+
+    assert builds._installed(replace(TOOL, version_command=("pause", "--version"))) is None
+
+
 def test_a_tool_of_another_version_on_path_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,12 +224,14 @@ echo >> "$SEEN"
 mkdir -p "$GOCACHE" "$GOMODCACHE" "$2"
 touch "$GOCACHE/std" "$GOCACHE/$tool" "$GOMODCACHE/source-of-$tool" "$GOTMPDIR/left-by-$tool"
 cp name "$2/$tool"
+if [ "$tool" = "$SLOW" ]; then echo $$ > "$SEEN.pid"; exec sleep "$SLOW_S"; fi
 """
-"""Compiles the standard library and a package of the tool's own, and notes which files it finds when it begins."""
+"""Compiles the standard library and a package of the tool's own, and notes which files it finds when it begins. One
+tool may take long."""
 
 
-def tools_built_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *names: str) -> list[list[str]]:
-    """Builds those tools with a Go of ours; the files that each build found, in order."""
+def tools_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *names: str) -> list[recipes.Recipe]:
+    """Makes those the tools that there are, and the Go above the one that builds them."""
     program = tmp_path / "bin" / "go"
     program.parent.mkdir()
     program.write_text(GO)
@@ -194,36 +244,96 @@ def tools_built_by(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *names: str)
         (tmp_path / "go" / name).mkdir(parents=True)
         (tmp_path / "go" / name / "name").write_text(name)
         made.append(recipes.Recipe(name=name, version="1", packages=(".",), binaries=((name, name),)))
-    monkeypatch.setattr(recipes, "RECIPES", tuple(made))
-    builds.ensure(tmp_path / "cache", Progress(io.StringIO()), names)
-    return [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
+    monkeypatch.setattr(builds, "RECIPES", tuple(made))
+    return made
+
+
+def found_by_each_build(tmp_path: Path) -> list[list[str]]:
+    """The files that each build found when it began, in order of builds and names."""
+    return [sorted(line.split()) for line in (tmp_path / "seen").read_text().splitlines()]
 
 
 def test_what_one_tool_alone_needed_is_gone_before_the_next_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, *later = tools_built_by(monkeypatch, tmp_path, "one", "two", "three")
+    tools_of_ours(monkeypatch, tmp_path, "one", "two", "three")
 
+    builds.ensure(tmp_path / "cache", Progress(io.StringIO()))
+
+    first, *later = found_by_each_build(tmp_path)
     assert first == []
-    assert [sorted(files) for files in later] == [["one", "std"]] * 2, "what the first compiled is shared"
+    assert later == [["one", "std"]] * 2, "what the first compiled is shared"
 
 
 def test_nothing_of_a_build_is_left_but_the_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOMODCACHE", str(tmp_path / "of-the-user"))
+    tools_of_ours(monkeypatch, tmp_path, "one", "two")
 
-    tools_built_by(monkeypatch, tmp_path, "one", "two")
+    builds.ensure(tmp_path / "cache", Progress(io.StringIO()))
 
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["build.lock", "log", "tools"]
     assert not (tmp_path / "of-the-user").exists()
 
 
-def test_a_build_that_was_cut_off_finds_what_it_had_fetched_and_compiled(
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_was_cut_off_keeps_what_was_finished_fetched_and_compiled(
+    by: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, *_ = tools_of_ours(monkeypatch, tmp_path, "one", "two", "three")
+    monkeypatch.setenv("SLOW", "two")
+    monkeypatch.setenv("SLOW_S", "60")
+    cache, said = tmp_path / "cache", io.StringIO()
+    command = multiprocessing.get_context("fork").Process(target=builds.ensure, args=(cache, Progress(said)))
+    command.start()
+    go = _pid_in(tmp_path / "seen.pid")
+    assert command.pid is not None
+    os.kill(command.pid, by)
+    command.join(10)
+    try:
+        assert go.is_running() == (by == signal.SIGKILL), "an interrupt ends the build with the command"
+    finally:
+        processes.end([go], grace_s=1)
+    finished = (cache / "tools" / one.key()).stat().st_ino
+    monkeypatch.setenv("SLOW", "none")
+
+    built = builds.ensure(cache, Progress(said))
+
+    assert sorted(built) == ["one", "three", "two"]
+    assert (cache / "tools" / one.key()).stat().st_ino == finished, "it was not built again"
+    assert "building 2 tools from source" in said.getvalue()
+    of_two = ["left-by-two", "one", "source-of-two", "std", "two"]
+    assert found_by_each_build(tmp_path) == [[], ["one", "std"], of_two, ["one", "std", "two"]]
+    assert sorted(path.name for path in cache.iterdir()) == ["build.lock", "log", "tools"]
+    assert sorted(path.name for path in (cache / "tools").iterdir()) == sorted(
+        one.recipe.key() for one in built.values()
+    )
+
+
+def _pid_in(file: Path) -> psutil.Process:
+    deadline = time.monotonic() + 20
+    while not (file.is_file() and file.read_text().strip()):
+        assert time.monotonic() < deadline, "the build did not get there"
+        time.sleep(0.02)
+    return psutil.Process(int(file.read_text()))
+
+
+def test_a_long_build_says_again_and_again_that_it_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for folder, file in (("compiled", "std"), ("modules", "source-of-one")):
-        (tmp_path / "cache" / "go" / folder).mkdir(parents=True)
-        (tmp_path / "cache" / "go" / folder / file).touch()
+    monkeypatch.setattr(builds, "STILL_S", 0.1)
+    monkeypatch.setenv("SLOW", "one")
+    monkeypatch.setenv("SLOW_S", "0.5")
+    tools_of_ours(monkeypatch, tmp_path, "one")
+    said = io.StringIO()
 
-    (only,) = tools_built_by(monkeypatch, tmp_path, "one")
+    builds.ensure(tmp_path / "cache", Progress(said))
 
-    assert sorted(only) == ["source-of-one", "std"]
+    lines = [line.split("s  ", 1)[1] for line in said.getvalue().splitlines()]
+    assert lines[:2] == [
+        "building 1 tools from source, about 1 min on two cores",
+        "[1/1] one 1, about 60 s …",
+    ]
+    *still, last = lines[2:]
+    assert len(still) >= 2
+    assert all(re.fullmatch(r"\[1/1\] one 1: \d+ s …", line) for line in still)
+    assert re.fullmatch(r"\[1/1\] one 1, about 60 s: \d+\.\d s", last)
