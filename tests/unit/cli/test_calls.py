@@ -217,7 +217,10 @@ def test_the_list_shows_what_scripts_and_people_need(holdfast: Run, gateway: Any
     assert lines[0].split() == ["NAME", "URL", "VISIBILITY", "STATE", "REPLICAS", "WAITING"]
     assert lines[2].split() == ["echo", "http://gateway.test/e/echo", "private", "active", "1/3", "0"]
     listed = json.loads(holdfast("ls", "--json").out)
-    assert [(one["name"], one["replicas"]["ready"]) for one in listed] == [("count", 1), ("echo", 1)]
+    assert [(one["name"], one["url"], one["replicas"]["ready"]) for one in listed] == [
+        ("count", "http://gateway.test/e/count", 1),
+        ("echo", "http://gateway.test/e/echo", 1),
+    ]
 
 
 def test_an_empty_list_says_why_it_may_be_empty(holdfast: Run, gateway: Any) -> None:
