@@ -25,9 +25,9 @@ def plan_endpoint(spec: EndpointSpec) -> tuple[Manifest, ...]:
         _document(spec, meta),
         _broker_login(meta),
         *_secrets(spec, meta),
+        network.replica_policy(spec, meta, _selector(spec)),
         _deployment(spec, meta),
         scaled_object(spec, meta),
-        network.replica_policy(spec, meta, _selector(spec)),
         _disruption(spec, meta),
     ]
     return transformed(f'endpoint "{spec.name}"', tuple(planned), spec.transforms)
@@ -105,7 +105,8 @@ def _deployment(spec: EndpointSpec, meta: Meta) -> Manifest:
                 },
             }
         },
-        after=("document", *(child for child in ("pull", "secrets") if _declares(spec, child))),
+        # The policy before the pods that it is for: until it is there, they may connect to anything.
+        after=("document", "network", *(child for child in ("pull", "secrets") if _declares(spec, child))),
         ignore=("spec.replicas",),
         timeout_s=progress_deadline_s(spec.scaling) + 30 if always_on else None,
     )

@@ -129,12 +129,13 @@ def _model(spec: EndpointSpec) -> Json:
         "env": _env(spec),
         "ports": [{"name": "http", "containerPort": spec.port}],
         "resources": _resources(spec),
-        # Every second, so that a fast model is not kept waiting; the budget in all.
+        # Every second, so that a fast model is not kept waiting; the budget in all. The kubelet counts attempts and not
+        # seconds: one that may hang for longer than the period would stretch the budget by as much.
         "startupProbe": stuck_probe(
             spec.health_check_path,
             spec.port,
             periodSeconds=1,
-            timeoutSeconds=5,
+            timeoutSeconds=1,
             failureThreshold=spec.scaling.startup_budget_s,
         ),
         "readinessProbe": http_probe(

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from component_programs import endpoint
 
 from holdfast_contract import names
 from holdfast_contract.document import EndpointDocument
+from pulumi_holdfast import testing
 from pulumi_holdfast.plan.endpoint import plan_endpoint
 from pulumi_holdfast.plan.manifest import Manifest
 from pulumi_holdfast.plan.wiring import HOLE, WIRES, image_on, resolve
@@ -164,9 +166,23 @@ def test_a_stopping_replica_gets_its_longest_request_and_half_a_minute() -> None
 
 def test_the_model_may_start_as_long_as_its_budget_and_three_failures_restart_it() -> None:
     model = _model(scaling={"startup_budget_s": 400}, health_check_path="/ready", port=9000)
-    assert model["startupProbe"]["failureThreshold"] * model["startupProbe"]["periodSeconds"] == 400
+    startup = model["startupProbe"]
+    assert startup["failureThreshold"] * startup["periodSeconds"] == 400
+    assert startup["periodSeconds"] == 1, "a fast model is not kept waiting"
     assert model["livenessProbe"]["failureThreshold"] == 3
     assert model["readinessProbe"]["httpGet"] == {"path": "/ready", "port": 9000}
+
+
+def test_a_model_that_hangs_while_it_starts_is_restarted_within_its_budget_as_well() -> None:
+    startup = _model(scaling={"startup_budget_s": 400})["startupProbe"]
+    # The kubelet asks again once it has an answer or none in time: what hangs lasts its timeout, if above the period.
+    attempt_s = max(startup["periodSeconds"], startup["timeoutSeconds"])
+    assert startup["failureThreshold"] * attempt_s == 400
+
+
+def test_replicas_do_not_run_before_the_policy_that_limits_them() -> None:
+    made = testing.record(endpoint())
+    made.assert_order("chat-network", "chat-deployment", "chat-scaledobject")
 
 
 def test_the_model_runs_without_rights_unless_declared() -> None:
