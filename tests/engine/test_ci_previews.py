@@ -247,14 +247,29 @@ def test_no_expression_of_github_stands_inside_a_script() -> None:
     assert workflow["permissions"] == {"contents": "read", "pull-requests": "write", "id-token": "write"}
 
 
-@pytest.mark.parametrize(
-    "script", [*_steps().values(), *yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["script"]]
-)
-def test_every_script_is_good_shell_and_asks_for_options_that_exist(script: str) -> None:
+HOSTS = {
+    "github": list(_steps().values()),
+    "gitlab": yaml.safe_load(GITLAB.read_text())[".holdfast-preview"]["script"],
+}
+
+
+@pytest.mark.parametrize("script", [script for scripts in HOSTS.values() for script in scripts])
+def test_every_script_is_good_shell(script: str) -> None:
     checked = subprocess.run(["bash", "-n", "-c", script], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
-    options = re.findall(
-        r"holdfast preview-comment .*?(?=\n\S|> comment)", script.replace("\\\n", " "), re.DOTALL
-    )
-    known = (ROOT / "docs" / "reference" / "cli.md").read_text()
-    assert all(f"`{option}" in known for text in options for option in re.findall(r"(?<= )--[a-z-]+", text))
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_comment_is_asked_for_with_options_that_exist(host: str) -> None:
+    calls = [
+        call
+        for script in HOSTS[host]
+        for call in re.findall(
+            r"holdfast preview-comment .*?(?=\n\S|> comment)", script.replace("\\\n", " "), re.DOTALL
+        )
+    ]
+    options = {option for call in calls for option in re.findall(r"(?<= )--[a-z-]+", call)}
+    assert {"--commit", "--time"} <= options
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    known = page.partition("## holdfast preview-comment\n")[2].partition("\n## ")[0]
+    assert {option for option in options if f"`{option}" not in known} == set()

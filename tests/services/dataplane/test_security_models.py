@@ -69,6 +69,8 @@ ENDLESS: dict[str, Behave] = {
     "trailer": never_ending(CHUNKED + b"1\r\na\r\n0\r\nx-a: ", PIECE),
     "trailers": never_ending(CHUNKED + b"1\r\na\r\n0\r\n", b"a:\r\n" * 16384),
 }
+SPLIT = b"HTTP/1.1 200 OK\r\nx-evil: 1\r\n\r\n"
+"""What looks like a second answer: body of the first, which has no length."""
 WRONG: dict[str, tuple[Behave, bool]] = {
     "nothing": (said(b""), False),
     "not-http": (said(b"\x00\x01\x02" * 100), False),
@@ -84,7 +86,7 @@ WRONG: dict[str, tuple[Behave, bool]] = {
         said(OK + b"transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n"),
         True,
     ),
-    "split": (said(OK + b"x-a: 1\r\n\r\nHTTP/1.1 200 OK\r\nx-evil: 1\r\n\r\n"), True),
+    "split": (said(OK + b"x-a: 1\r\n\r\n" + SPLIT), True),
     "bare-cr": (said(OK + b"x-a: 1\rx-evil: 2\r\ncontent-length: 2\r\n\r\nok"), True),
     "folded": (said(OK + b"x-a: 1\r\n x-evil: 2\r\ncontent-length: 2\r\n\r\nok"), True),
     "nul": (said(OK + b"x-a: 1\x00\r\ncontent-length: 2\r\n\r\nok"), True),
@@ -181,7 +183,7 @@ async def test_malformed_answers_are_errors_and_never_headers_or_answers_of_thei
                 assert json.loads(body)["type"].endswith("/bad-answer"), kind
             else:
                 assert status in (200, 502), kind
-                assert status == 502 or broke or body in (b"", b"ok") or kind == "split", kind
+                assert status == 502 or broke or body in (b"", SPLIT if kind == "split" else b"ok"), kind
         for kind in ("folded", "bare-cr", "split", "nul"):
             async with plane.post(gateway.endpoint("demo", "/" + kind)) as answer:
                 assert "x-evil" not in answer.headers
