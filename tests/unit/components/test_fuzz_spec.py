@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aws_args import aws_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pulumi_holdfast.spec.aws import AwsSpec, parse_aws
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.parse import parse_endpoint
 from pulumi_holdfast.spec.problems import SpecError
+from pulumi_holdfast.spec.shared import SharedSpec, parse_shared
 from pulumi_holdfast.spec.template import Catalogue
 
 NONE = Catalogue(Path("/nonexistent"))
@@ -22,12 +25,56 @@ ANY = st.recursive(
     max_leaves=8,
 )
 FIELDS = sorted(EndpointSpec.model_fields)
+SHARED = sorted(set(SharedSpec.model_fields) - {"name"})
+AWS = sorted(set(AwsSpec.model_fields) - {"name"})
+WORDS = [
+    "kind",
+    "existing",
+    "capacity",
+    "instance_types",
+    "zones",
+    "vpc_id",
+    "system",
+    "keda",
+    "managed",
+    "karpenter",
+]
+SECTION = st.recursive(
+    ANY | st.sampled_from(WORDS),
+    lambda inner: st.dictionaries(st.sampled_from(WORDS), inner, max_size=4),
+    max_leaves=8,
+)
 
 
 @given(st.text(max_size=45), st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=6), ANY, max_size=5))
 def test_any_declaration_is_a_spec_or_a_list_of_problems(name: str, args: dict[str, Any]) -> None:
     try:
         parse_endpoint(name, {"image": "docker.io/library/x:1", **args}, NONE)
+    except SpecError:
+        return
+
+
+@given(
+    st.just("gpu") | st.text(max_size=45),
+    st.dictionaries(st.sampled_from(SHARED) | st.text(max_size=6), ANY, max_size=5),
+)
+def test_any_declaration_of_a_shared_stack_is_a_spec_or_a_list_of_problems(
+    name: str, args: dict[str, Any]
+) -> None:
+    try:
+        parse_shared(name, {"services_image": "acme/services:1", **args})
+    except SpecError:
+        return
+
+
+@given(
+    st.just("gpu") | st.text(max_size=45), st.dictionaries(st.sampled_from(AWS), ANY | SECTION, max_size=5)
+)
+def test_any_declaration_of_a_platform_is_a_spec_or_a_list_of_problems(
+    name: str, args: dict[str, Any]
+) -> None:
+    try:
+        parse_aws(name, aws_args(**args))
     except SpecError:
         return
 
