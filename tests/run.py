@@ -108,8 +108,8 @@ def _run_pytest(part: Part, out: TextIO) -> Outcome:
                 for key in counts:
                     counts[key] += int(suite.get(key, 0))
     failed = counts["failures"] + counts["errors"]
-    # A run that died or collected nothing is a failure even where no test says so.
-    if code != 0 and failed == 0:
+    # A run that died or collected nothing is a failure even where no test and no exit code says so.
+    if failed == 0 and (code != 0 or counts["tests"] == 0):
         failed = 1
     passed = max(0, counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"])
     return Outcome(part.level, passed, failed, counts["skipped"], time.monotonic() - started)
@@ -129,7 +129,7 @@ def _run_on_sandbox(part: Part, out: TextIO) -> Outcome:
 
     started = time.monotonic()
     found = default_paths().state.exists()
-    was_up = lifecycle.status().up
+    ran = bool(lifecycle.status().processes)
     try:
         if _sandbox("up") != 0:
             return Outcome("cluster", 0, 1, 0, time.monotonic() - started)
@@ -137,7 +137,7 @@ def _run_on_sandbox(part: Part, out: TextIO) -> Outcome:
         return _run_pytest(part, out)
     finally:
         # A sandbox that somebody uses is left as it was found.
-        if not was_up:
+        if not ran:
             _sandbox("down", *([] if found else ["--purge"]))
 
 
