@@ -21,6 +21,8 @@ from holdfast_sandbox.kubectl import Kubectl
 pytestmark = pytest.mark.timeout(400)
 
 NAMESPACE, SYSTEM = "three", "three-system"
+PASSING = "events", "events.events.k8s.io"
+"""They tell of what is gone."""
 CLASS = "three"
 VOLUMES = 3
 REQUESTS = 120
@@ -57,10 +59,20 @@ holdfast.Endpoint("demo", {{
 class Three:
     """The platform with three brokers, as its caller sees it."""
 
-    def __init__(self, kubectl: Kubectl) -> None:
+    def __init__(self, kubectl: Kubectl, project: Project) -> None:
         self.kubectl = kubectl
+        self.project = project
+        self.before = self.objects()
+        """Every object of the cluster from before this platform."""
         self.token = tokens.new_token("three")
         self._clients = httpx2.Client(timeout=30)
+
+    def objects(self) -> set[str]:
+        """Every object of the cluster as kind/namespace/name, but for what comes and goes by itself."""
+        listed = self.kubectl.run("api-resources", "--verbs=list", "-o", "name").split()
+        kinds = [one for one in listed if one not in PASSING and not one.endswith(".metrics.k8s.io")]
+        shown = "{range .items[*]}{.kind}/{.metadata.namespace}/{.metadata.name} {end}"
+        return set(self.kubectl.run("get", ",".join(kinds), "-A", "-o", f"jsonpath={shown}").split())
 
     def gateway_url(self) -> str:
         """The gateways' Service, which the node reaches as its pods do."""
@@ -137,15 +149,15 @@ def _volumes(folder: Path) -> list[dict[str, Any]]:
     return made
 
 
-@pytest.fixture
-def three(platform: Any, tmp_path: Path) -> Iterator[Three]:
+@pytest.fixture(scope="module")
+def three(platform: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Three]:
     """The second platform, up; nothing of it is left afterwards."""
     kubectl = platform.sandbox.kubectl
-    made = Three(kubectl)
-    environment = dict(platform.sandbox.environment)
+    folder = tmp_path_factory.mktemp("three")
     project: Project = new_project(
-        tmp_path / "three", Pulumi(environment), stack=f"three-{uuid.uuid4().hex[:6]}"
+        folder / "three", Pulumi(dict(platform.sandbox.environment)), stack=f"three-{uuid.uuid4().hex[:6]}"
     )
+    made = Three(kubectl, project)
     project.run("config", "set", "kubernetes:enableConfigMapMutable", "true")
     project.run("config", "set", "--secret", "secret", uuid.uuid4().hex)
     services = demo.shared_configuration(platform.sandbox.paths)["holdfast:servicesImage"]
@@ -162,7 +174,7 @@ def three(platform: Any, tmp_path: Path) -> Iterator[Three]:
     )
     volumes = [f"{CLASS}-{index}" for index in range(VOLUMES)]
     try:
-        kubectl.apply(_volumes(tmp_path / "volumes"))
+        kubectl.apply(_volumes(folder / "volumes"))
         project.run("up", "--yes", "--skip-preview", timeout_s=200)
         yield made
     finally:
@@ -202,3 +214,16 @@ def test_what_was_accepted_is_done_though_the_broker_pod_that_leads_the_queue_is
         assert time.monotonic() < ends, f"{leader} is not back"
         time.sleep(1)
     assert three.ended(three.submit(REQUESTS + 1)) == "SUCCEEDED"
+
+
+def test_its_destroy_leaves_nothing_in_the_cluster(three: Three) -> None:
+    """After the test above: of a platform that was used, with a broker that was made anew."""
+    assert {f"Namespace//{NAMESPACE}", f"Namespace//{SYSTEM}"} <= three.objects() - three.before
+
+    three.project.run("destroy", "--yes", "--skip-preview", timeout_s=200)
+
+    # The volumes are the test's own, and the controllers take a moment for what follows from an object.
+    ends = time.monotonic() + 30
+    while left := {one for one in three.objects() - three.before if not one.startswith("PersistentVolume/")}:
+        assert time.monotonic() < ends, left
+        time.sleep(1)
