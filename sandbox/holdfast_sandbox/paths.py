@@ -13,7 +13,8 @@ CHECKOUT = SOURCE.parent
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """All directories of one sandbox. Nothing outside them is written, but for `cni0`, pod networks and rules."""
+    """All directories of one sandbox. Nothing outside them is written, but for `cni0`, pod networks and rules, missing
+    Debian packages, and the settings that `make up` gives its two stacks (`stacksettings`)."""
 
     state: Path
     """Survives a reboot: cluster state, certificates, passwords, Pulumi's state."""

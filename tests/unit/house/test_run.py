@@ -146,6 +146,8 @@ def test_what_pytest_did_is_counted_and_a_run_that_comes_to_nothing_has_failed(
     (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\n")
     (folder / "test_some.py").write_text(content)
     monkeypatch.setattr(run, "ROOT", tmp_path)
+    # The plugins of this repository's tests take most of a second each time, and none of these needs them.
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     with (tmp_path / "said").open("w") as out:
         found = run._run_pytest(run.Part("unit"), out)
