@@ -41,7 +41,7 @@ WIRES: Final = (
     "otlp_endpoint",
 )
 """Every hole of an endpoint's plan that the platform fills; `config_secret` and `value.<NAME>` are
-filled by the program's own secret values."""
+filled by the program's own secret values, `env.<NAME>` by settings that are outputs."""
 
 
 def resolve(spec: EndpointSpec, platform: PlatformContract, image: str | None = None) -> dict[str, Any]:
