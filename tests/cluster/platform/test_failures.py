@@ -5,7 +5,6 @@ Each endpoint stands beside one that works, which goes on serving.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,46 +113,3 @@ def test_an_endpoint_that_is_always_on_fails_the_update_in_time_and_names_it(
     assert time.monotonic() - began < 10 + 60 + MARGIN_S
     assert stack.name("broken") in done.stdout
     assert image in done.stdout, "the cause"
-
-
-def test_a_rotated_registry_password_is_followed(
-    stack: Any, platform: Any, secret: Callable[..., str], wait: Callable[..., Any]
-) -> None:
-    name = secret(f"test/{stack.prefix}-rotated", {"username": "holdfast", "password": "before"})
-    credentials = {"secret": name, "refresh_s": 2}
-    stack.declare(one={"scaling": SCALING, "registry_credentials": credentials})
-    stack.project.up()
-    wait("the first password", lambda: "before" in _pull_secret(platform, stack), timeout_s=30)
-
-    secret(name, {"username": "holdfast", "password": "after"})
-
-    wait("the second password", lambda: "after" in _pull_secret(platform, stack), timeout_s=30)
-    stack.project.expect_no_changes()
-
-
-@pytest.mark.parametrize("shape", ["pair", "pair-with-registry", "docker-config"])
-def test_registry_credentials_of_every_shape_become_a_docker_configuration(
-    stack: Any, platform: Any, secret: Callable[..., str], wait: Callable[..., Any], shape: str
-) -> None:
-    host = platform.standin.partition("/")[0]
-    entry = {"username": "holdfast", "password": 'with "quotes" and \\'}
-    value: dict[str, Any] = {
-        "pair": entry,
-        "pair-with-registry": {**entry, "registry": host},
-        "docker-config": {"auths": {host: entry}},
-    }[shape]
-    name = secret(f"test/{stack.prefix}-{shape}", value)
-    stack.declare(one={"scaling": SCALING, "registry_credentials": {"secret": name}})
-    stack.project.up()
-    text = wait("the pull secret", lambda: _pull_secret(platform, stack), timeout_s=30)
-    found = json.loads(text)["auths"][host]
-    assert (found["username"], found["password"]) == ("holdfast", entry["password"])
-
-
-def _pull_secret(platform: Any, stack: Any) -> str:
-    done = platform.sandbox.command(
-        *("kubectl", "-n", "holdfast", "get", "secret", f"{stack.name('one')}-pull"),
-        *("-o", r"go-template={{index .data `.dockerconfigjson` | base64decode}}"),
-        check=False,
-    )
-    return str(done.stdout) if done.returncode == 0 else ""
