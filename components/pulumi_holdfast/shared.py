@@ -157,7 +157,7 @@ class SharedStack(pulumi.ComponentResource):
         """What was declared, with every default filled in."""
         with explained():
             planned = plan_shared(self.spec)
-        base_url: pulumi.Output[str] = pulumi.Output.from_input(args.get("base_url") or "")
+        base_url = _base_url(name, args)
         secrets = _secrets(name, args)
         outputs = {**_identities(secrets), "base_url": base_url}
         creation = Creation(name, self, outputs, opts)
@@ -188,7 +188,7 @@ def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
             if not isinstance(secret, pulumi.Output | Awaitable)
         }
     )
-    if isinstance(plain.get("base_url"), pulumi.Output):
+    if isinstance(plain.get("base_url"), pulumi.Output | Awaitable):
         plain["base_url"] = _WIRED_URL
     elif plain.get("base_url") is None:
         problems.append(
@@ -202,6 +202,17 @@ def _spec(name: str, args: SharedStackArgs) -> SharedSpec:
     if problems:
         raise SpecError(f'shared stack "{name}"', problems)
     return spec
+
+
+def _base_url(name: str, args: SharedStackArgs) -> pulumi.Output[str]:
+    """The gateway's URL; one that is only known later is checked then, as a plain one is at once."""
+
+    def right(url: str) -> str:
+        with explained():
+            _spec(name, {**args, "base_url": url})
+        return url
+
+    return pulumi.Output.from_input(args["base_url"]).apply(right)
 
 
 def _secret_problems(given: Mapping[str, object]) -> list[Problem]:
