@@ -36,6 +36,7 @@ def difference(
     """Compare inputs; `old_tags` and `new_tags` are complete, with the provider's default tags."""
     names = {*old, *new} - _IGNORED - {"tags"}
     changed = {name for name in names if not same(old.get(name), new.get(name), name in row.json)}
+    changed -= {name for name in _left_to_aws(row, old) if new.get(name) is None}
     if row.tags and not same(dict(old_tags), new_tags):
         changed.add("tags")
     updatable = {name for update in row.updates for name in update.properties} | row.local
@@ -49,6 +50,16 @@ def difference(
         tuple(sorted(replacing)),
         bool(replacing) and _in_each_others_way(row, old, new),
     )
+
+
+def _left_to_aws(row: Row, old: Mapping[str, Any]) -> set[str]:
+    """Properties that need not be declared to stay: those that AWS decides, and what an import found and filled in.
+
+    An import marks what only a replacement could change (see `operations.inputs_from`): a program that relies on
+    AWS's default there declares the same resource.
+    """
+    filled_in = set(old.get(DEFAULTS) or ()) - {row.name}
+    return {*row.computed, *filled_in}
 
 
 def _in_each_others_way(row: Row, old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

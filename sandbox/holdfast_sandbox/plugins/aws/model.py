@@ -111,6 +111,8 @@ class Row:
     outputs: Mapping[str, Extract]
     updates: tuple[Update, ...] = ()
     delete: Action
+    take_back: Action | None = None
+    """Instead of `delete`, for what failed half-way: where `delete` leaves something that blocks a second try."""
     tags: Tags | None = None
     required: tuple[str, ...] = ()
     name: str | None = None
@@ -122,7 +124,10 @@ class Row:
     """Properties that no second resource may have at the same time: with the same values, a replacement deletes
     first. The name need not be listed."""
     inputs: tuple[str, ...] = ()
-    """Inputs that are not outputs as well."""
+    """Inputs that no update covers and no parameter of `create` names: without an output of the same name, or used
+    by a function only. What is listed nowhere is an output alone, and left out at an import."""
+    computed: frozenset[str] = frozenset()
+    """Properties that AWS decides where nobody declares them: taken out of a program, they stay what they are."""
     local: frozenset[str] = frozenset()
     """Inputs that are no fields of the API: a change of them alone needs no call."""
     json: frozenset[str] = frozenset()

@@ -20,7 +20,7 @@ COMPLETE_TAGS: Final = "@tags"
 def create(
     row: Row, session: Session, inputs: Mapping[str, Any], tags: Mapping[str, str]
 ) -> tuple[str, dict[str, Any]]:
-    """Create it; returns id and properties. What fails half-way is taken back."""
+    """Create it; returns id and properties. What fails after `row.create` is taken back."""
     client = session.client(row.service, inputs.get("region"))
     values = Values({**inputs, COMPLETE_TAGS: dict(tags)}, "", session)
     answer = _act(client, row.create, values)
@@ -37,7 +37,7 @@ def create(
         properties = read(row, session, identity, inputs, tags_of_provider(inputs, tags))
     except Exception:
         with suppress(ClientError):
-            _act(client, row.delete, Values(inputs, identity, session))
+            _act(client, row.take_back or row.delete, Values(inputs, identity, session))
         raise
     assert properties is not None, "what was just created is there"
     return identity, properties
@@ -122,21 +122,32 @@ def delete(row: Row, session: Session, identity: str, properties: Mapping[str, A
             raise
 
 
-def inputs_from(row: Row, properties: Mapping[str, Any], old_inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs that would declare what was read: those that were declared, or all where nothing was (import)."""
-    if old_inputs:
-        kept = {name: properties.get(name, value) for name, value in old_inputs.items()}
-        declared = {name for name in row.adds & kept.keys() if covers(old_inputs[name], kept[name])}
-        kept |= {name: old_inputs[name] for name in declared}
-        return {name: value for name, value in kept.items() if value is not None}
-    settable = {name for update in row.updates for name in update.properties}
-    settable |= {
-        *row.required,
-        *row.inputs,
-        *([row.name] if row.name else []),
-        *(["tags"] if row.tags else []),
-    }
-    return {name: value for name, value in properties.items() if name in settable and not same(value, None)}
+def inputs_from(
+    row: Row, properties: Mapping[str, Any], old_inputs: Mapping[str, Any], old_state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The inputs that would declare what was read: those that were declared, or all where nothing was (import).
+
+    What the API showed before and shows no longer was removed from outside. What it never showed counts as there.
+    """
+    if not old_inputs:
+        return _imported(row, properties)
+    removed = {name for name in row.outputs if name in old_state and name not in properties}
+    kept = {name: properties.get(name, value) for name, value in old_inputs.items() if name not in removed}
+    declared = {name for name in row.adds & kept.keys() if covers(old_inputs[name], kept[name])}
+    kept |= {name: old_inputs[name] for name in declared}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def _imported(row: Row, properties: Mapping[str, Any]) -> dict[str, Any]:
+    in_place = {name for update in row.updates for name in update.properties}
+    at_creation = {*row.inputs, *row.computed}
+    if isinstance(row.create, Call):
+        at_creation |= {source for source in row.create.parameters.values() if isinstance(source, str)}
+    always = {*row.required, *([row.name] if row.name else []), *(["tags"] if row.tags else [])}
+    settable = {*in_place, *at_creation, *always}
+    inputs = {name: value for name, value in properties.items() if name in settable and not same(value, None)}
+    filled_in = sorted((at_creation - in_place - always) & inputs.keys())
+    return {**inputs, DEFAULTS: filled_in} if filled_in else inputs
 
 
 # One call.

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import grpc
 from google.protobuf import empty_pb2
+from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from holdfast_sandbox.plugins.aws import operations
@@ -19,7 +20,7 @@ from holdfast_sandbox.plugins.aws.differences import DEFAULTS, Difference, diffe
 from holdfast_sandbox.plugins.aws.model import Function, Row
 from holdfast_sandbox.plugins.aws.session import BotoSession, ProviderError, explain, session_from
 from holdfast_sandbox.plugins.aws.tables import FUNCTIONS, ROWS
-from holdfast_sandbox.plugins.aws.wire import UNKNOWN, Properties, decode, encode, has_unknown
+from holdfast_sandbox.plugins.aws.wire import UNKNOWN, Properties, Unknown, decode, encode, has_unknown
 
 NAME: Final = "the sandbox's stand-in for the AWS provider"
 _SUFFIX_LENGTH: Final = 7
@@ -39,9 +40,18 @@ def _told(method: Callable[..., Any]) -> Callable[..., Any]:
             urn = getattr(request, "urn", "")
             token = getattr(request, "tok", "") or type_of(urn)
             what = getattr(request, "id", "") or urn.rpartition("::")[2] or method.__name__
-            context.abort(grpc.StatusCode.UNKNOWN, explain(error, token, what))
+            context.abort(grpc.StatusCode.UNKNOWN, explain(error, token, what, _secret_texts(request)))
 
     return wrapped
+
+
+def _secret_texts(request: Any) -> frozenset[str]:
+    """The values in a request that no error may show."""
+    given = (
+        getattr(request, name, None)
+        for name in ("args", "properties", "inputs", "news", "olds", "old_inputs")
+    )
+    return frozenset().union(*(decode(one).secret_texts() for one in given if isinstance(one, Struct)))
 
 
 class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -51,6 +61,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         self._engine_address = engine_address
         self._session: BotoSession | None = None
         self._default_tags: dict[str, str] = {}
+        self._default_tags_are_secret = False
         self._warned: set[tuple[str, str]] = set()
 
     # The provider itself.
@@ -90,10 +101,12 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     @_told
     def Configure(self, request: Any, context: Any) -> Any:
         """Find the AWS stand-in."""
-        given = _nested(decode(request.args).plain)
+        arguments = decode(request.args)
+        given = _nested(arguments.plain)
         if not has_unknown(given):
             self._session = session_from(os.environ, given)
             tags = given.get("defaultTags") or {}
+            self._default_tags_are_secret = "defaultTags" in arguments.secret
             self._default_tags = {str(k): str(v) for k, v in (tags.get("tags") or {}).items()}
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, acceptResources=False, acceptOutputs=False
@@ -165,10 +178,12 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             made = dict.fromkeys([*row.outputs, *(["tagsAll"] if row.tags else [])], UNKNOWN) | inputs.plain
             made.pop(DEFAULTS, None)
-            return provider_pb2.CreateResponse(properties=encode(made, _secret(row, inputs)))
+            return provider_pb2.CreateResponse(properties=encode(made, self._secret(row, inputs)))
         self._warn_about_unmodelled(row, request.urn, inputs.plain)
         identity, properties = operations.create(row, self._ready(), inputs.plain, self._tags(inputs.plain))
-        return provider_pb2.CreateResponse(id=identity, properties=encode(properties, _secret(row, inputs)))
+        return provider_pb2.CreateResponse(
+            id=identity, properties=encode(properties, self._secret(row, inputs))
+        )
 
     @_told
     def Read(self, request: Any, context: Any) -> Any:
@@ -182,8 +197,8 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         properties = operations.read(row, self._ready(), request.id, known, self._default_tags)
         if properties is None:
             return provider_pb2.ReadResponse()
-        inputs = operations.inputs_from(row, properties, old_inputs.plain)
-        secret = _secret(row, state) | _secret(row, old_inputs)
+        inputs = operations.inputs_from(row, properties, old_inputs.plain, state.plain)
+        secret = self._secret(row, state) | self._secret(row, old_inputs)
         return provider_pb2.ReadResponse(
             id=request.id, properties=encode(properties, secret), inputs=encode(inputs, secret)
         )
@@ -198,14 +213,14 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             made = dict.fromkeys(row.unsure, UNKNOWN) | kept | new.plain
             made |= {name: {**kept[name], **made[name]} for name in row.adds & kept.keys()}
             made.pop(DEFAULTS, None)
-            return provider_pb2.UpdateResponse(properties=encode(made, _secret(row, new)))
+            return provider_pb2.UpdateResponse(properties=encode(made, self._secret(row, new)))
         self._warn_about_unmodelled(row, request.urn, new.plain)
         found = self._difference(row, decode(request.old_inputs).plain, new.plain, state.plain)
         tags = self._tags(new.plain)
         properties = operations.update(
             row, self._ready(), request.id, state.plain, new.plain, found.changed, tags
         )
-        return provider_pb2.UpdateResponse(properties=encode(properties, _secret(row, new)))
+        return provider_pb2.UpdateResponse(properties=encode(properties, self._secret(row, new)))
 
     @_told
     def Delete(self, request: Any, context: Any) -> Any:
@@ -223,6 +238,11 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     def _tags(self, inputs: Mapping[str, Any]) -> dict[str, str]:
         return {**self._default_tags, **(inputs.get("tags") or {})}
+
+    def _secret(self, row: Row, given: Properties) -> frozenset[str]:
+        secret = given.secret | row.secrets
+        # All tags are the declared ones and the provider's default ones together.
+        return secret | {"tagsAll"} if "tags" in secret or self._default_tags_are_secret else secret
 
     def _difference(
         self, row: Row, old: Mapping[str, Any], new: Mapping[str, Any], state: Mapping[str, Any]
@@ -272,10 +292,6 @@ def _row(urn: str) -> Row:
     return ROWS[token]
 
 
-def _secret(row: Row, given: Properties) -> frozenset[str]:
-    return given.secret | row.secrets
-
-
 def _refused(name: str, reason: str) -> Any:
     return provider_pb2.CheckResponse(failures=[provider_pb2.CheckFailure(property=name, reason=reason)])
 
@@ -291,6 +307,9 @@ def _name(row: Row, urn: str, old: Mapping[str, Any], inputs: dict[str, Any], se
     prefix = inputs.get(f"{row.name}Prefix")
     if prefix is None:
         prefix = f"{row.name_prefix}{urn.rpartition('::')[2]}-"
+    if isinstance(prefix, Unknown):
+        inputs[row.name] = UNKNOWN
+        return
     digits = random.Random(seed or None).randbytes(4).hex()[:_SUFFIX_LENGTH]
     name = f"{prefix[: row.name_length - _SUFFIX_LENGTH]}{digits}"
     inputs[row.name] = name.lower() if row.token.startswith(("aws:s3", "aws:ecr")) else name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -14,9 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 DEFAULT_REGION: Final = "us-east-1"
-_MISSING: Final = re.compile(
-    r"NotFound|NoSuch|^404$|\.NotFound$|NotExist|DoesNotExist|ServerSideEncryptionConfigurationNotFoundError"
-)
+_MISSING: Final = re.compile(r"NotFound|NoSuch|^404$|NotExist|NonExistent")
 
 
 class ProviderError(Exception):
@@ -99,14 +98,20 @@ def is_missing(error: Exception) -> bool:
     return isinstance(error, ClientError) and bool(_MISSING.search(error.response["Error"].get("Code", "")))
 
 
-def explain(error: Exception, token: str, what: str) -> str:
-    """An error as a sentence, without values of parameters: they can be secret."""
+def explain(error: Exception, token: str, what: str, secrets: Collection[str] = ()) -> str:
+    """An error as a sentence, without the values of parameters that boto3 refuses, and without these `secrets`.
+
+    The API's own words may repeat what it was given; where they repeat one of `secrets`, they are left out.
+    """
     if isinstance(error, ProviderError):
         return str(error)
     if isinstance(error, ClientError):
         details = error.response["Error"]
         code = details.get("Code", "unknown error")
-        return f"{token}: {what}: {error.operation_name} was refused: {code}: {details.get('Message', '')}"
+        words = details.get("Message", "")
+        if any(form in words for secret in secrets for form in (secret, json.dumps(secret)[1:-1])):
+            words = "(the API's words repeat a secret value and are left out)"
+        return f"{token}: {what}: {error.operation_name} was refused: {code}: {words}"
     if isinstance(error, ParamValidationError):
         fields = sorted(set(re.findall(r"parameter (?:in input: \")?([A-Za-z0-9_.\[\]]+)", str(error))))
         missing = sorted(set(re.findall(r'Missing required parameter in \S+ "(\w+)"', str(error))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -44,6 +44,20 @@ class Properties:
     """Without marks; UNKNOWN where the value is not known."""
     secret: frozenset[str]
     """The names whose values are secret, or contain something that is."""
+
+    def secret_texts(self) -> frozenset[str]:
+        """Every text and number in a secret property, as text."""
+        return frozenset(text for name in self.secret for text in _texts(self.plain.get(name)))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool) and value != "":
+        yield str(value)
 
 
 def decode(message: struct_pb2.Struct) -> Properties:

@@ -45,6 +45,7 @@ def test_the_region_is_the_configured_one(
         "404",
         "NoSuchBucket",
         "NoSuchTagSet",
+        "AWS.SimpleQueueService.NonExistentQueue",
     ],
 )
 def test_these_mean_that_it_is_gone(code: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -83,7 +85,8 @@ def _secret_version(session: Session, given: Arguments) -> dict[str, Any]:
         "arn": found["ARN"],
         "secretId": given["secretId"],
         "secretString": found.get("SecretString", ""),
-        "secretBinary": "",
+        # Base64, as the resource takes it: the value need not be text.
+        "secretBinary": base64.b64encode(found.get("SecretBinary", b"")).decode(),
         "versionId": found["VersionId"],
         "versionStage": stage,
         "versionStages": found.get("VersionStages", []),
@@ -106,7 +109,8 @@ def _policy_document(_session: Session, given: Arguments) -> dict[str, Any]:
         document["Id"] = given["policyId"]
     document["Statement"] = statements
     return {
-        "id": str(abs(hash(json.dumps(document, sort_keys=True))) % 10**10),
+        # The same in every process, which Python's hash of a text is not.
+        "id": str(zlib.crc32(json.dumps(document, sort_keys=True).encode())),
         "json": json.dumps(document, indent=2),
         "minifiedJson": json.dumps(document, separators=(",", ":")),
         **{name: value for name, value in given.items() if value is not None},
@@ -170,11 +174,13 @@ def _parameter(session: Session, given: Arguments) -> dict[str, Any]:
 
 def _zone(session: Session, given: Arguments) -> dict[str, Any]:
     client = session.client("route53")
-    wanted = str(given.get("name") or "").rstrip(".") + "."
+    wanted = (str(given.get("name") or "").rstrip(".") + ".", bool(given.get("privateZone")))
     for page in client.get_paginator("list_hosted_zones").paginate():
         for zone in page["HostedZones"]:
             number = zone["Id"].rpartition("/")[2]
-            if number == given.get("zoneId") or zone["Name"] == wanted:
+            private = zone.get("Config", {}).get("PrivateZone", False)
+            # One name can have a zone for the world and others inside networks.
+            if number == given.get("zoneId") or (zone["Name"], private) == wanted:
                 servers = client.get_hosted_zone(Id=number).get("DelegationSet", {}).get("NameServers", [])
                 return {
                     "id": number,
@@ -182,12 +188,16 @@ def _zone(session: Session, given: Arguments) -> dict[str, Any]:
                     "arn": f"arn:aws:route53:::hostedzone/{number}",
                     "name": zone["Name"].rstrip("."),
                     "nameServers": servers,
-                    "privateZone": zone.get("Config", {}).get("PrivateZone", False),
+                    "privateZone": private,
                     "callerReference": zone["CallerReference"],
                     "comment": zone.get("Config", {}).get("Comment", ""),
                     "resourceRecordSetCount": zone.get("ResourceRecordSetCount", 0),
                 }
-    raise ProviderError(f"aws:route53/getZone:getZone: there is no hosted zone {given.get('name') or given}")
+    kind = "private" if given.get("privateZone") else "public"
+    which = (
+        f"hosted zone {given['zoneId']}" if given.get("zoneId") else f"{kind} hosted zone {given.get('name')}"
+    )
+    raise ProviderError(f"aws:route53/getZone:getZone: there is no {which}")
 
 
 FUNCTIONS: Final = {

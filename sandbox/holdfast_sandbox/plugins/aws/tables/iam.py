@@ -91,11 +91,13 @@ def _inline(values: Values) -> tuple[str, str]:
     return role, name
 
 
-def _put_profile(client: Client, values: Values) -> None:
-    name = values["name"]
-    client.create_instance_profile(InstanceProfileName=name, Path=values.get("path", "/"))
-    if values.get("role"):
-        client.add_role_to_instance_profile(InstanceProfileName=name, RoleName=values["role"])
+def _put_boundary(client: Client, values: Values) -> None:
+    if values.get("permissionsBoundary"):
+        client.put_role_permissions_boundary(
+            RoleName=values.id, PermissionsBoundary=values["permissionsBoundary"]
+        )
+    else:
+        client.delete_role_permissions_boundary(RoleName=values.id)
 
 
 def _change_profile_role(client: Client, values: Values) -> None:
@@ -162,13 +164,7 @@ ROLE: Final = Row(
                 {"RoleName": "@id", "PolicyDocument": _text("assumeRolePolicy")},
             ),
         ),
-        Update(
-            ("permissionsBoundary",),
-            Call(
-                "put_role_permissions_boundary",
-                {"RoleName": "@id", "PermissionsBoundary": "permissionsBoundary"},
-            ),
-        ),
+        Update(("permissionsBoundary",), _put_boundary),
     ),
     delete=_delete_role,
     tags=Tags(add="tag_role", remove="untag_role", owner=("RoleName", "@id")),
@@ -268,8 +264,8 @@ INSTANCE_PROFILE: Final = Row(
     service="iam",
     name="name",
     name_length=128,
-    create=_put_profile,
-    identity=lambda _answer, values: values["name"],
+    create=Call("create_instance_profile", {"InstanceProfileName": "name", "Path": "path"}),
+    identity="InstanceProfile.InstanceProfileName",
     read=Call("get_instance_profile", {"InstanceProfileName": "@id"}),
     found="InstanceProfile",
     outputs={
@@ -280,7 +276,8 @@ INSTANCE_PROFILE: Final = Row(
         "path": "Path",
         "role": "Roles[0].RoleName",
     },
-    updates=(Update(("role",), _change_profile_role),),
+    # Apart from creation, so that a profile whose role is refused is taken back.
+    updates=(Update(("role",), _change_profile_role, after_create=True),),
     delete=_delete_profile,
     tags=Tags(
         add="tag_instance_profile", remove="untag_instance_profile", owner=("InstanceProfileName", "@id")
@@ -324,6 +321,7 @@ OPEN_ID_CONNECT_PROVIDER: Final = Row(
         remove="untag_open_id_connect_provider",
         owner=("OpenIDConnectProviderArn", "@id"),
     ),
+    computed=frozenset({"thumbprintLists"}),
 )
 
 ROWS: Final = (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from botocore.exceptions import ClientError
-
 from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+
+_USUAL_RETENTION_S: Final = 345_600
+"""Four days: what SQS gives a queue that asks for nothing."""
 
 
 def _settings(values: Values) -> dict[str, str]:
@@ -17,27 +18,22 @@ def _settings(values: Values) -> dict[str, str]:
     return {name: str(value).lower() for name, value in given.items() if value is not None}
 
 
+def _changed_settings(values: Values) -> dict[str, str]:
+    # A setting left out of the call would keep its old value.
+    return {"MessageRetentionPeriod": str(_USUAL_RETENTION_S), **_settings(values)}
+
+
 def _read_queue(client: Client, values: Values) -> Any:
-    try:
-        return client.get_queue_attributes(QueueUrl=values.id, AttributeNames=["All"])["Attributes"]
-    except ClientError as error:
-        if "NonExistentQueue" in error.response["Error"]["Code"]:
-            return None
-        raise
+    return client.get_queue_attributes(QueueUrl=values.id, AttributeNames=["All"])["Attributes"]
 
 
 def _read_policy(client: Client, values: Values) -> Any:
     found = _read_queue(client, values)
-    return found if found and found.get("Policy") else None
+    return found if found.get("Policy") else None
 
 
 def _read_target(client: Client, values: Values) -> Any:
-    try:
-        targets = client.list_targets_by_rule(Rule=values["rule"])["Targets"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return None
-        raise
+    targets = client.list_targets_by_rule(Rule=values["rule"])["Targets"]
     return next((one for one in targets if one["Id"] == values["targetId"]), None)
 
 
@@ -47,6 +43,10 @@ _SET_POLICY: Final = Call(
 )
 _PUT_RULE: Final = Call(
     "put_rule", {"Name": "name", "EventPattern": "eventPattern", "Description": "description"}
+)
+_PUT_TARGET: Final = Call(
+    "put_targets",
+    {"Rule": "rule", "Targets": lambda values: [{"Id": values["targetId"], "Arn": values["arn"]}]},
 )
 
 QUEUE: Final = Row(
@@ -65,7 +65,7 @@ QUEUE: Final = Row(
     updates=(
         Update(
             ("messageRetentionSeconds", "sqsManagedSseEnabled"),
-            Call("set_queue_attributes", {"QueueUrl": "@id", "Attributes": _settings}),
+            Call("set_queue_attributes", {"QueueUrl": "@id", "Attributes": _changed_settings}),
         ),
     ),
     delete=Call("delete_queue", {"QueueUrl": "@id"}),
@@ -76,6 +76,7 @@ QUEUE: Final = Row(
         read=Call("list_queue_tags", {"QueueUrl": "@id"}),
         key="",
     ),
+    computed=frozenset({"sqsManagedSseEnabled"}),
 )
 
 QUEUE_POLICY: Final = Row(
@@ -114,16 +115,12 @@ TARGET: Final = Row(
     token="aws:cloudwatch/eventTarget:EventTarget",
     service="events",
     required=("rule", "arn"),
-    create=Call(
-        "put_targets",
-        {
-            "Rule": "rule",
-            "Targets": lambda values: [{"Id": values["targetId"], "Arn": values["arn"]}],
-        },
-    ),
+    name="targetId",
+    create=_PUT_TARGET,
     identity=lambda _answer, values: f"{values['rule']}-{values['targetId']}",
     read=_read_target,
     outputs={"arn": "Arn", "targetId": "Id"},
+    updates=(Update(("arn",), _PUT_TARGET),),
     delete=Call("remove_targets", {"Rule": "rule", "Ids": lambda values: [values["targetId"]]}),
     inputs=("rule",),
 )

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Any, Final
 
 from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+from holdfast_sandbox.plugins.aws.session import ProviderError
 
 _CURRENT: Final = "AWSCURRENT"
+_VERSION_TOKEN: Final = "aws:secretsmanager/secretVersion:SecretVersion"
+
+
+def _is_marked_deleted(client: Client, secret: str) -> bool:
+    """A deleted secret can be described until its recovery window ends, and every other call is refused."""
+    return bool(client.describe_secret(SecretId=secret).get("DeletedDate"))
 
 
 def _delete_secret(client: Client, values: Values) -> None:
+    if _is_marked_deleted(client, values.id):
+        return
     window = values.get("recoveryWindowInDays", 30)
     how = {"RecoveryWindowInDays": window} if window else {"ForceDeleteWithoutRecovery": True}
     client.delete_secret(SecretId=values.id, **how)
+
+
+def _put_secret_policy(client: Client, values: Values) -> None:
+    if values.get("policy"):
+        client.put_resource_policy(SecretId=values.id, ResourcePolicy=values["policy"])
+    else:
+        client.delete_resource_policy(SecretId=values.id)
 
 
 def _secret_and_version(values: Values) -> tuple[str, str]:
@@ -23,12 +41,45 @@ def _secret_and_version(values: Values) -> tuple[str, str]:
 
 def _read_version(client: Client, values: Values) -> Any:
     secret, version = _secret_and_version(values)
+    if _is_marked_deleted(client, secret):
+        return None
     return client.get_secret_value(SecretId=secret, VersionId=version)
+
+
+def _binary(values: Values) -> bytes | None:
+    given = values.get("secretBinary")
+    try:
+        return None if given is None else base64.b64decode(given, validate=True)
+    except binascii.Error:
+        # Without its cause, which could show the value.
+        raise ProviderError(f"{_VERSION_TOKEN}: secretBinary is not base64: encode it") from None
+
+
+def _binary_text(found: Any, _values: Values) -> str | None:
+    value = found.get("SecretBinary")
+    return None if value is None else base64.b64encode(value).decode()
+
+
+def _move_stages(client: Client, values: Values) -> None:
+    secret, version = _secret_and_version(values)
+    holders = client.describe_secret(SecretId=secret)["VersionIdsToStages"]
+    wanted, present = set(values["versionStages"]), set(holders.get(version, []))
+    for stage in sorted(wanted - present):
+        holder = next((other for other, stages in holders.items() if stage in stages), None)
+        taken = {"RemoveFromVersionId": holder} if holder else {}
+        client.update_secret_version_stage(
+            SecretId=secret, VersionStage=stage, MoveToVersionId=version, **taken
+        )
+    # The current one can only move to another version, never be taken away.
+    for stage in sorted(present - wanted - {_CURRENT}):
+        client.update_secret_version_stage(SecretId=secret, VersionStage=stage, RemoveFromVersionId=version)
 
 
 def _delete_version(client: Client, values: Values) -> None:
     # A version goes when it has no stages left. The current one stays with its secret, as AWS has it.
     secret, version = _secret_and_version(values)
+    if _is_marked_deleted(client, secret):
+        return
     stages = client.get_secret_value(SecretId=secret, VersionId=version).get("VersionStages", [])
     for stage in stages:
         if stage != _CURRENT:
@@ -97,11 +148,13 @@ SECRET: Final = Row(
         ),
         Update(
             ("policy",),
-            Call("put_resource_policy", {"SecretId": "@id", "ResourcePolicy": "policy"}),
+            _put_secret_policy,
             after_create=True,
         ),
     ),
     delete=_delete_secret,
+    # Deleted with a recovery window, its name would stay taken.
+    take_back=Call("delete_secret", {"SecretId": "@id", "ForceDeleteWithoutRecovery": lambda _values: True}),
     tags=Tags(add="tag_resource", remove="untag_resource", owner=("SecretId", "@id")),
     inputs=("namePrefix",),
     local=frozenset({"recoveryWindowInDays", "forceOverwriteReplicaSecret"}),
@@ -109,7 +162,7 @@ SECRET: Final = Row(
 )
 
 SECRET_VERSION: Final = Row(
-    token="aws:secretsmanager/secretVersion:SecretVersion",
+    token=_VERSION_TOKEN,
     service="secretsmanager",
     required=("secretId",),
     create=Call(
@@ -117,7 +170,7 @@ SECRET_VERSION: Final = Row(
         {
             "SecretId": "secretId",
             "SecretString": "secretString",
-            "SecretBinary": "secretBinary",
+            "SecretBinary": _binary,
             "VersionStages": "versionStages",
         },
     ),
@@ -127,11 +180,14 @@ SECRET_VERSION: Final = Row(
         "arn": "ARN",
         "secretId": lambda _found, values: _secret_and_version(values)[0],
         "secretString": "SecretString",
+        "secretBinary": _binary_text,
         "versionId": "VersionId",
         "versionStages": "VersionStages",
     },
+    updates=(Update(("versionStages",), _move_stages),),
     delete=_delete_version,
     inputs=("secretBinary",),
+    computed=frozenset({"versionStages"}),
     secrets=frozenset({"secretString", "secretBinary"}),
 )
 
@@ -192,6 +248,7 @@ KEY: Final = Row(
         value="TagValue",
     ),
     local=frozenset({"deletionWindowInDays", "bypassPolicyLockoutSafetyCheck"}),
+    computed=frozenset({"policy"}),
     json=frozenset({"policy"}),
 )
 
