@@ -35,7 +35,10 @@ def difference(
 ) -> Difference:
     """Compare inputs; `old_tags` and `new_tags` are complete, with the provider's default tags."""
     names = {*old, *new} - _IGNORED - {"tags"}
-    changed = {name for name in names if not same(old.get(name), new.get(name), name in row.json)}
+    old_values, new_values = {**row.usual, **old}, {**row.usual, **new}
+    changed = {
+        name for name in names if not same(old_values.get(name), new_values.get(name), name in row.json)
+    }
     changed -= {name for name in _left_to_aws(row, old) if new.get(name) is None}
     if row.tags and not same(dict(old_tags), new_tags):
         changed.add("tags")

@@ -138,6 +138,8 @@ class Row:
     """Properties whose outputs have fields that nobody declares."""
     unsure: frozenset[str] = frozenset()
     """Outputs that any update may change."""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+    """Values that a property has where nobody declares it: declaring one of these changes nothing."""
     recorded: bool = False
     """The AWS stand-in lacks it: what was declared is written down, and nothing else happens."""
 

@@ -57,6 +57,14 @@ def test_a_role_is_imported_with_its_path(aws: Aws) -> None:
     assert list(role.diff(path="/cpu/").replaces) == ["path"]
 
 
-def test_an_imported_role_need_not_declare_the_path_that_aws_gave_it(aws: Aws) -> None:
+def test_an_imported_role_need_not_declare_what_every_role_has(aws: Aws) -> None:
     aws.client("iam").create_role(RoleName="node", AssumeRolePolicyDocument=TRUST)
-    assert not aws.adopt(ROLE, "node").diff(path=None).diffs
+    assert not aws.adopt(ROLE, "node").diff(path=None, maxSessionDuration=None).diffs
+
+
+def test_declaring_what_every_role_has_changes_nothing(aws: Aws) -> None:
+    role = aws.create(ROLE, name="node", assumeRolePolicy=TRUST)
+    assert not role.diff(path="/", maxSessionDuration=3600).diffs
+    role.update(maxSessionDuration=7200)
+    role.update(maxSessionDuration=None)
+    assert aws.client("iam").get_role(RoleName="node")["Role"]["MaxSessionDuration"] == 3600

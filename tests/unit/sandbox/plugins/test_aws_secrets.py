@@ -128,3 +128,11 @@ def test_secret_default_tags_of_a_provider_are_secret_among_all_tags(
 def test_tags_that_are_not_secret_stay_readable(aws: Aws) -> None:
     secret = aws.create(SECRET, name="db", tags={"team": "search"})
     assert secret.state.secret == frozenset()
+
+
+def test_an_imported_key_need_not_declare_what_every_key_has(aws: Aws) -> None:
+    made = aws.client("kms").create_key(Description="disks")["KeyMetadata"]["KeyId"]
+    key = aws.adopt(KEY, made)
+    undeclared = dict.fromkeys(key.inputs.plain.keys() - {"description"})
+    assert not key.diff(**undeclared).diffs
+    assert list(key.diff(**{**undeclared, "isEnabled": False}).diffs) == ["isEnabled"]

@@ -13,6 +13,8 @@ from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, 
 
 _VERSIONS_KEPT: Final = 5
 """IAM's limit for versions of one policy."""
+_USUAL_SESSION_S: Final = 3600
+"""How long a role is lent where nobody says otherwise."""
 
 
 def _text(name: str) -> Callable[[Values], str | None]:
@@ -153,7 +155,7 @@ ROLE: Final = Row(
                 {
                     "RoleName": "@id",
                     "Description": lambda values: values.get("description", ""),
-                    "MaxSessionDuration": lambda values: values.get("maxSessionDuration", 3600),
+                    "MaxSessionDuration": lambda values: values.get("maxSessionDuration", _USUAL_SESSION_S),
                 },
             ),
         ),
@@ -170,6 +172,7 @@ ROLE: Final = Row(
     tags=Tags(add="tag_role", remove="untag_role", owner=("RoleName", "@id")),
     inputs=("namePrefix",),
     local=frozenset({"forceDetachPolicies"}),
+    usual={"maxSessionDuration": _USUAL_SESSION_S, "path": "/"},
     json=frozenset({"assumeRolePolicy"}),
 )
 

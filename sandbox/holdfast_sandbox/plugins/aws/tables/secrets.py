@@ -249,6 +249,7 @@ KEY: Final = Row(
     ),
     local=frozenset({"deletionWindowInDays", "bypassPolicyLockoutSafetyCheck"}),
     computed=frozenset({"policy"}),
+    usual={"isEnabled": True},
     json=frozenset({"policy"}),
 )
 
