@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from aws_in_process import Aws, Resource, aws_in_process
+from aws_in_process import Aws, Refused, Resource, aws_in_process
 
 QUEUE = "aws:sqs/queue:Queue"
 QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
@@ -63,3 +63,18 @@ def test_what_was_deleted_from_outside_is_no_error_at_refresh_or_destroy(aws: Aw
     assert not queue.refresh()
     policy.delete()
     queue.delete()
+
+
+def test_a_target_is_imported_by_rule_and_id(aws: Aws) -> None:
+    aws.create(RULE, name="notices", eventPattern='{"source": ["aws.ec2"]}')
+    arn = aws.create(QUEUE, name="first").state.plain["arn"]
+    aws.client("events").put_targets(Rule="notices", Targets=[{"Id": "queue", "Arn": arn}])
+    target = aws.adopt(TARGET, "notices/queue")
+    assert target.inputs.plain == {"rule": "notices", "targetId": "queue", "arn": arn}
+    target.delete()
+    assert aws.client("events").list_targets_by_rule(Rule="notices")["Targets"] == []
+
+
+def test_a_target_without_its_rule_is_not_imported(aws: Aws) -> None:
+    with pytest.raises(Refused, match=r"a target is imported as <rule>/<target id>, not as queue$"):
+        aws.adopt(TARGET, "queue")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+from holdfast_sandbox.plugins.aws.session import ProviderError
 
+_TARGET_TOKEN: Final = "aws:cloudwatch/eventTarget:EventTarget"
 _USUAL_RETENTION_S: Final = 345_600
 """Four days: what SQS gives a queue that asks for nothing."""
 
@@ -32,9 +34,22 @@ def _read_policy(client: Client, values: Values) -> Any:
     return found if found.get("Policy") else None
 
 
+def _rule_and_target(values: Values) -> tuple[str, str]:
+    """What is declared; an import has only `<rule>/<target id>`, as an id with dashes cannot be taken apart."""
+    if values.get("rule") and values.get("targetId"):
+        return values["rule"], values["targetId"]
+    rule, slash, target = values.id.partition("/")
+    if not slash:
+        raise ProviderError(
+            f"{_TARGET_TOKEN}: a target is imported as <rule>/<target id>, not as {values.id}"
+        )
+    return rule, target
+
+
 def _read_target(client: Client, values: Values) -> Any:
-    targets = client.list_targets_by_rule(Rule=values["rule"])["Targets"]
-    return next((one for one in targets if one["Id"] == values["targetId"]), None)
+    rule, target = _rule_and_target(values)
+    targets = client.list_targets_by_rule(Rule=rule)["Targets"]
+    return next((one for one in targets if one["Id"] == target), None)
 
 
 _SET_POLICY: Final = Call(
@@ -112,17 +127,16 @@ RULE: Final = Row(
 )
 
 TARGET: Final = Row(
-    token="aws:cloudwatch/eventTarget:EventTarget",
+    token=_TARGET_TOKEN,
     service="events",
     required=("rule", "arn"),
     name="targetId",
     create=_PUT_TARGET,
     identity=lambda _answer, values: f"{values['rule']}-{values['targetId']}",
     read=_read_target,
-    outputs={"arn": "Arn", "targetId": "Id"},
+    outputs={"rule": lambda _found, values: _rule_and_target(values)[0], "arn": "Arn", "targetId": "Id"},
     updates=(Update(("arn",), _PUT_TARGET),),
     delete=Call("remove_targets", {"Rule": "rule", "Ids": lambda values: [values["targetId"]]}),
-    inputs=("rule",),
 )
 
 ROWS: Final = (QUEUE, QUEUE_POLICY, RULE, TARGET)
