@@ -6,6 +6,7 @@ from typing import Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
+from settings import SharedSettings
 
 import pulumi_holdfast as holdfast
 
@@ -48,9 +49,16 @@ class Cloud:
         }
 
 
-def declare(declared: Mapping[str, Any]) -> Cloud:
-    """Everything below the shared stack. `declared`: the configuration `holdfast:aws`."""
-    platform = holdfast.AwsPlatform("holdfast", declared)  # type: ignore[arg-type]
+def declare(settings: SharedSettings) -> Cloud | None:
+    """Everything below the shared stack, as the configuration `holdfast:aws` says; None where there is none."""
+    if settings.aws is None:
+        return None
+    identities = settings.aws.get("identities") or {}
+    if isinstance(identities, Mapping):  # else AwsPlatform says what it should be
+        # Pods get their roles in the shared stack's namespaces.
+        own = {"namespace": settings.namespace, "system_namespace": settings.system_namespace}
+        identities = {**own, **identities}
+    platform = holdfast.AwsPlatform("holdfast", {**settings.aws, "identities": identities})  # type: ignore[typeddict-item]
     addons = holdfast.AwsAddons(
         "holdfast-addons",
         {"platform": platform},

@@ -13,7 +13,7 @@ import pulumi_holdfast as holdfast
 def declare(settings: SharedSettings) -> Mapping[str, Any]:
     """The shared stack; returns what it exports: what endpoint stacks read, and the quickstart templates' endpoints."""
     sandbox = settings.kind is holdfast.PlatformKind.SANDBOX
-    ground = cloud.declare(settings.aws) if settings.aws is not None else None
+    ground = cloud.declare(settings)
     args: holdfast.SharedStackArgs = {
         "kind": settings.kind,
         "services_image": settings.services_image,

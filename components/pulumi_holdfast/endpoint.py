@@ -178,8 +178,10 @@ class Endpoint(pulumi.ComponentResource):
         outputs = {**_outputs(self.spec, platform, image), **_values(args)}
         outputs["worker_credentials"] = platform.key.apply(lambda key: identities.credentials(key, name))
         outputs["bodies_key"] = platform.key.apply(lambda key: identities.body_key(key, name))
+        with explained():
+            planned = plan_endpoint(self.spec)
         creation = Creation(name, self, outputs, opts)
-        for manifest in plan_endpoint(self.spec):
+        for manifest in planned:
             creation.create([manifest])
             made: Any = creation.children[manifest.child]
             if manifest.child in _NAMED:

@@ -34,7 +34,8 @@ class AwsPlatformArgs(TypedDict):
     pools: NotRequired[dict[str, Any]]
     """GPU pools by name, each of `kind` managed, karpenter or auto."""
     identities: NotRequired[dict[str, Any]]
-    """`secrets` that may be read, and what else the policies hold."""
+    """`secrets` that may be read, what else the policies hold, and the `namespace` and `system_namespace` of a shared
+    stack that has its own."""
     ingress: NotRequired[dict[str, Any]]
     """`kind` alb, nlb or none; `domain`, `zone_id`, `tls_secret`, `max_request_s` and more."""
     storage: NotRequired[dict[str, Any]]

@@ -12,6 +12,7 @@ from pulumi_holdfast.plan.scaling import scaled_object
 from pulumi_holdfast.plan.timeouts import progress_deadline_s
 from pulumi_holdfast.plan.wiring import hole
 from pulumi_holdfast.spec.endpoint import EndpointSpec
+from pulumi_holdfast.spec.secrets import pull_secret_name
 
 
 def plan_endpoint(spec: EndpointSpec) -> tuple[Manifest, ...]:
@@ -67,7 +68,7 @@ def _secrets(spec: EndpointSpec, meta: Meta) -> list[Manifest]:
             secrets.pull_secret(
                 spec.registry_credentials,
                 child="pull",
-                name=f"{spec.name}-pull",
+                name=pull_secret_name(spec.name),
                 registry=hole("registry"),
                 store=hole("secret_store"),
                 meta=meta,

@@ -129,13 +129,14 @@ def _model(spec: EndpointSpec) -> Json:
         "env": _env(spec),
         "ports": [{"name": "http", "containerPort": spec.port}],
         "resources": _resources(spec),
-        # Every second, so that a fast model is not kept waiting; the budget in all. The kubelet counts attempts and not
-        # seconds: one that may hang for longer than the period would stretch the budget by as much.
+        # Every second, so that a fast model is not kept waiting; the budget in all for one that refuses. The kubelet
+        # counts attempts and not seconds: one that hangs is restarted after up to five budgets. A shorter timeout would
+        # never see a health check ready that computes for seconds. Callers are told after one budget either way.
         "startupProbe": stuck_probe(
             spec.health_check_path,
             spec.port,
             periodSeconds=1,
-            timeoutSeconds=1,
+            timeoutSeconds=5,
             failureThreshold=spec.scaling.startup_budget_s,
         ),
         "readinessProbe": http_probe(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from holdfast_contract.platform import PlatformContract
 from pulumi_holdfast.spec.endpoint import EndpointSpec, registry_of
+from pulumi_holdfast.spec.secrets import TEMPLATES_PULL_SECRET, pull_secret_name
 
 HOLE: Final = re.compile(r"⟦([A-Za-z0-9_.-]+)⟧")
 
@@ -23,8 +24,6 @@ def hole(name: str) -> str:
 
 DOCKER_HUB: Final = "https://index.docker.io/v1/"
 """The key under which docker configurations keep Docker Hub's credentials."""
-TEMPLATES_PULL_SECRET: Final = "holdfast-templates-pull"
-"""The pull secret of the platform's template registry, in the endpoints' namespace."""
 WIRES: Final = (
     "image",
     "registry",
@@ -48,7 +47,7 @@ def resolve(spec: EndpointSpec, platform: PlatformContract, image: str | None = 
     """The value of each wire that follows from the platform. `image`: an output's value instead of the spec's."""
     pull = [{"name": platform.pull_secret}] if platform.pull_secret else []
     if spec.registry_credentials:
-        pull.append({"name": f"{spec.name}-pull"})
+        pull.append({"name": pull_secret_name(spec.name)})
     elif template_secret(platform, spec, image):
         pull.append({"name": TEMPLATES_PULL_SECRET})
     reference = image_on(platform, spec, image)

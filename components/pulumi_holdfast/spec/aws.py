@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import ErrorDetails
 
+from holdfast_contract import names
 from pulumi_holdfast.spec.aws_pools import POOLS, CapacitySpec, Pool, PoolKind
 from pulumi_holdfast.spec.aws_rules import AWS_RULES
 from pulumi_holdfast.spec.model import Flag, Spec, Whole
@@ -188,6 +189,10 @@ class ClusterSpec(Spec):
 class IdentitySpec(Spec):
     """Who may do what. Each need has a role of its own; these lists name what their policies hold."""
 
+    namespace: DnsLabel = names.ENDPOINTS_NAMESPACE
+    """Whose pods are replicas: a shared stack's `namespace`, if that is not the default."""
+    system_namespace: DnsLabel = names.SYSTEM_NAMESPACE
+    """Where the gateway is: a shared stack's `system_namespace`, if that is not the default."""
     secrets: tuple[SecretName, ...] = ()
     """Names or ARNs in Secrets Manager that External Secrets may read: all that endpoints and the platform
     declare, and no other."""

@@ -17,6 +17,7 @@ from pulumi_holdfast.spec.code import problems_of
 from pulumi_holdfast.spec.endpoint import EndpointSpec
 from pulumi_holdfast.spec.hardware import HardwareSpec, hardware_table
 from pulumi_holdfast.spec.problems import Problem, nearest, problem
+from pulumi_holdfast.spec.secrets import SERVICES_PULL_SECRET, TEMPLATES_PULL_SECRET, pull_secret_name
 from pulumi_holdfast.spec.validate import Rule
 
 MAX_CONTRACT_BYTES: Final = 700 * 1024
@@ -25,6 +26,17 @@ CHILDREN: Final = frozenset(
     {"document", "deployment", "scaledobject", "pull", "secrets", "network", "disruption", "config-secrets"}
 )
 """The children of an endpoint that `transforms` may name."""
+
+
+def _pull_secret_of_its_own(spec: EndpointSpec) -> Iterator[Problem]:
+    own = pull_secret_name(spec.name)
+    if spec.registry_credentials is not None and own in (SERVICES_PULL_SECRET, TEMPLATES_PULL_SECRET):
+        yield problem(
+            "name",
+            spec.name,
+            f"whose pull secret {own} is the platform's own",
+            "choose another name, or leave registry_credentials out",
+        )
 
 
 def _one_source(spec: EndpointSpec) -> Iterator[Problem]:
@@ -247,6 +259,7 @@ def _children_known(spec: EndpointSpec) -> Iterator[Problem]:
 
 
 RULES: Final[tuple[Rule[EndpointSpec], ...]] = (
+    Rule(("name", "registry_credentials"), _pull_secret_of_its_own),
     Rule(("image", "code", "template"), _one_source),
     Rule(("image", "code", "template"), _code_is_servable),
     Rule(("scaling.min_replicas", "scaling.max_replicas"), _min_below_max),

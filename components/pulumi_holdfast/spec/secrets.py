@@ -12,6 +12,10 @@ from pulumi_holdfast.spec.problems import refused
 
 WIRED_VALUE: Final = "known at deployment"
 """Stands for a value of the program, which no spec holds."""
+SERVICES_PULL_SECRET: Final = "holdfast-services-pull"
+"""The pull secret of the services' image, in the system's namespace and the endpoints'."""
+TEMPLATES_PULL_SECRET: Final = "holdfast-templates-pull"
+"""The pull secret of the platform's template registry, in the endpoints' namespace."""
 _SECRET_NAME: Final = re.compile(r"[A-Za-z0-9/_+=.@:-]{1,512}")
 _HOST: Final = re.compile(r"[a-z0-9.-]+(:[0-9]{1,5})?")
 
@@ -41,6 +45,11 @@ def _wired(given: Any) -> Any:
 
 
 SecretName = Annotated[str, AfterValidator(_secret_name)]
+
+
+def pull_secret_name(endpoint: str) -> str:
+    """The pull secret of an endpoint that declares credentials of its own."""
+    return f"{endpoint}-pull"
 
 
 class RegistryCredentialsSpec(Spec):

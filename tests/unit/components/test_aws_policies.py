@@ -144,6 +144,13 @@ def test_each_identity_belongs_to_one_service_account() -> None:
     }
 
 
+def test_gateway_and_replicas_have_their_roles_in_the_shared_stacks_own_namespaces() -> None:
+    own = {"namespace": "models", "system_namespace": "models-system"}
+    made = planned(identities={**IDENTITIES, **own})
+    assert made["gateway-role-pods"].props["namespace"] == "models-system"
+    assert made["replicas-role-pods"].props["namespace"] == "models"
+
+
 @pytest.mark.parametrize(
     ("region", "partition"), [("us-east-1", "aws"), ("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")]
 )

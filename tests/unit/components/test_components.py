@@ -328,3 +328,12 @@ def test_the_arguments_and_the_specs_have_the_same_fields() -> None:
     ]
     for args, spec, only_args, only_spec in pairs:
         assert set(args.__annotations__) - only_args == set(spec.model_fields) - only_spec
+
+
+def test_a_transform_that_cannot_be_laid_over_anything_is_told_by_the_engine_without_a_traceback() -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        testing.record(endpoint(transforms={"deployment": "x"}))
+    assert str(caught.value) == (
+        'endpoint "chat" has 1 problem:\n'
+        '  transforms.deployment is "x", not a mapping: write {"field": value}'
+    )

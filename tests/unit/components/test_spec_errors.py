@@ -282,6 +282,16 @@ def test_a_wrong_name_is_told_before_kubernetes_refuses_it(name: str, expected: 
     assert _problems(name, {"image": IMAGE}) == [expected]
 
 
+@pytest.mark.parametrize("taken", ["services", "templates"])
+def test_an_endpoint_cannot_take_the_name_of_a_pull_secret_of_the_platform(taken: str) -> None:
+    credentials = {"registry_credentials": {"secret": "acme/ghcr"}}
+    assert _problems(f"holdfast-{taken}", {"image": IMAGE, **credentials}) == [
+        f'name is "holdfast-{taken}", whose pull secret holdfast-{taken}-pull is the platform\'s own: '
+        "choose another name, or leave registry_credentials out"
+    ]
+    assert parse_endpoint(f"holdfast-{taken}", {"image": IMAGE}, catalogue()).registry_credentials is None
+
+
 def test_all_problems_of_a_spec_are_told_at_once() -> None:
     found = _problems(
         "Chat",

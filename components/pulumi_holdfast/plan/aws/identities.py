@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from holdfast_contract import names
 from pulumi_holdfast.plan.aws.cluster import Cluster, cluster_name
 from pulumi_holdfast.plan.aws.interruptions import queue_name
 from pulumi_holdfast.plan.aws.pools import profile_name
@@ -78,8 +77,8 @@ def identities(spec: AwsSpec, cluster: Cluster) -> list[Planned]:
 def needs(spec: AwsSpec) -> list[Identity]:
     """Who needs what, from the declaration alone."""
     found = [
-        Identity("gateway-role", names.SYSTEM_NAMESPACE, "holdfast-gateway", _bodies(spec)),
-        Identity("replicas-role", names.ENDPOINTS_NAMESPACE, REPLICA_ACCOUNT, _weights(spec)),
+        Identity("gateway-role", spec.identities.system_namespace, "holdfast-gateway", _bodies(spec)),
+        Identity("replicas-role", spec.identities.namespace, REPLICA_ACCOUNT, _weights(spec)),
     ]
     if spec.identities.secrets:
         found.append(

@@ -13,12 +13,15 @@ from pulumi_holdfast.plan.system import nats
 from pulumi_holdfast.plan.system.gateway import gateway, internal_url
 from pulumi_holdfast.plan.system.monitoring import monitoring
 from pulumi_holdfast.plan.system.scaler import scaler
-from pulumi_holdfast.plan.wiring import TEMPLATES_PULL_SECRET, docker_key
+from pulumi_holdfast.plan.wiring import docker_key
 from pulumi_holdfast.spec.endpoint import registry_of
-from pulumi_holdfast.spec.secrets import RegistryCredentialsSpec
+from pulumi_holdfast.spec.secrets import (
+    SERVICES_PULL_SECRET,
+    TEMPLATES_PULL_SECRET,
+    RegistryCredentialsSpec,
+)
 from pulumi_holdfast.spec.shared import SharedSpec
 
-PULL_SECRET: Final = "holdfast-services-pull"
 _LABELS: Final = {"app.kubernetes.io/part-of": "holdfast"}
 
 
@@ -44,7 +47,7 @@ def plan_shared(spec: SharedSpec) -> tuple[Manifest, ...]:
 
 def pull_secrets(spec: SharedSpec) -> list[Json]:
     """Pull secrets of the system's own pods."""
-    return [{"name": PULL_SECRET}] if spec.registry_credentials else []
+    return [{"name": SERVICES_PULL_SECRET}] if spec.registry_credentials else []
 
 
 def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
@@ -63,7 +66,7 @@ def platform_of(spec: SharedSpec, base_url: str) -> PlatformContract:
         aws_region=spec.aws_region,
         template_registry=spec.template_registry,
         template_registry_secret=spec.template_registry_secret,
-        pull_secret=PULL_SECRET if spec.registry_credentials else None,
+        pull_secret=SERVICES_PULL_SECRET if spec.registry_credentials else None,
         load_balancer_idle_s=spec.load_balancer_idle_s,
         instance_types=spec.instance_types,
         otlp_endpoint=spec.observability.otlp_endpoint,
@@ -111,7 +114,7 @@ def _pull_secret(spec: SharedSpec, child: str, meta: Meta) -> Manifest:
     planned = secrets.pull_secret(
         spec.registry_credentials,
         child=f"{child}-pull",
-        name=PULL_SECRET,
+        name=SERVICES_PULL_SECRET,
         registry=_services_key(spec.services_image),
         store=names.SECRET_STORE,
         meta=meta,
