@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
+from sandbox_uses import USES, http_status, node_port, node_port_opens
 
 from holdfast_sandbox import lifecycle
 
@@ -56,6 +58,14 @@ GPU_DEPLOYMENT = {
 }
 
 
+OUTSIDE = "192.0.2.1"
+"""An address that the machine has besides the sandbox's, as that of its network card."""
+KILLED_UP = """
+"$@" >/dev/null 2>&1 & up=$!
+until [ -e /run/holdfast-box/pids/"$STARTED" ]; do kill -0 $up || exit 1; sleep 0.05; done
+kill -9 $up
+"""
+"""`up`, killed as soon as it has started that process. Fails where `up` ends before."""
 REBOOT = """
 for pid in $(ps -eo pid=,comm= | awk '$1 > 1 && $2 != "sleep" && $2 != "sh" {print $1}'); do
   [ "$pid" = $$ ] || kill -9 "$pid" 2>/dev/null
@@ -120,6 +130,8 @@ def test_a_killed_process_is_started_again_and_pods_do_not_notice(up_box: Any) -
         # Whatever was killed: a new pod is made, placed and started.
         up_box.kubectl("rollout", "restart", "deployment/probe")
         up_box.kubectl("rollout", "status", "deployment/probe", "--timeout=60s")
+        if name in USES:
+            USES[name](up_box)
     assert pod_restarts(up_box) == pods
     up_box.kubectl("delete", "deployment", "probe", "--wait=false")
 
@@ -170,6 +182,20 @@ def test_every_listener_is_on_the_loopback_or_the_pod_bridge(up_box: Any) -> Non
     addresses = {line.split()[4].rpartition(":")[0] for line in lines}
 
     assert addresses == {"127.0.0.1", "10.244.0.1"}
+
+
+def test_a_node_port_is_open_on_the_pod_bridge_alone(up_box: Any) -> None:
+    """No listener that `ss` would show: the packet filter leads its packets on."""
+    up_box.run("ip", "address", "replace", f"{OUTSIDE}/32", "dev", "lo")
+    node_port(up_box, "inside", 30999)
+
+    node_port_opens(up_box, 30999)
+
+    # Only now that it is open on the bridge: before, it is closed everywhere.
+    for address in ("127.0.0.1", OUTSIDE):
+        assert http_status(up_box, address, 30999) == "ConnectionRefusedError: [Errno 111] Connection refused"
+    up_box.kubectl("delete", "service", "inside")
+    up_box.run("ip", "address", "delete", f"{OUTSIDE}/32", "dev", "lo")
 
 
 def test_the_node_has_gpus_and_keeps_those_in_use_over_a_kubelet_restart(up_box: Any) -> None:
@@ -229,9 +255,14 @@ def test_down_leaves_a_machine_as_up_found_it(box: Any) -> None:
     assert difference(before, box.snapshot()) == []
 
 
-def test_down_after_a_crash_leaves_nothing_either(box: Any) -> None:
+def test_an_up_that_was_killed_is_continued_and_down_after_a_crash_leaves_nothing_either(box: Any) -> None:
     before = box.snapshot()
+    for started in ("etcd", "kubelet", "external-secrets"):
+        up = (sys.executable, "-m", "holdfast_sandbox", "up", "--no-images")
+        box.run("env", f"STARTED={started}", "sh", "-c", KILLED_UP, "sh", *up)
+        assert not box.status()["up"]
     box.up()
+    assert box.status()["up"]
     box.kill(*box.status()["processes"].values())
     box.run("rm", "-r", "/run/holdfast-box/pids")
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sandbox_uses import DNS_QUESTION, external_secret
 
 from holdfast_sandbox import aws, registry
 
@@ -67,29 +68,6 @@ def test_the_registrys_credentials_are_in_secrets_manager(sandbox: Any) -> None:
     text = aws.client("secretsmanager").get_secret_value(SecretId=aws.REGISTRY_SECRET)["SecretString"]
 
     assert json.loads(text) == {"username": registry.USER, "password": registry.password(sandbox.paths)}
-
-
-def external_secret(namespace: str, name: str, remote: str, template: dict[str, Any]) -> list[dict[str, Any]]:
-    """A store without credentials of its own, and a secret made from the remote one once a second."""
-    return [
-        {
-            "apiVersion": "external-secrets.io/v1",
-            "kind": "SecretStore",
-            "metadata": {"name": "store", "namespace": namespace},
-            "spec": {"provider": {"aws": {"service": "SecretsManager", "region": aws.REGION}}},
-        },
-        {
-            "apiVersion": "external-secrets.io/v1",
-            "kind": "ExternalSecret",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {
-                "refreshInterval": "1s",
-                "secretStoreRef": {"name": "store", "kind": "SecretStore"},
-                "target": {"name": name, "template": template},
-                "dataFrom": [{"extract": {"key": remote}}],
-            },
-        },
-    ]
 
 
 def test_external_secrets_follow_a_rotation(sandbox: Any, namespace: str) -> None:
@@ -152,28 +130,17 @@ def test_an_image_of_an_unknown_registry_fails_at_once_and_without_the_network(
     )
 
 
+CLUSTER_DNS = "10.96.0.10", "53"
+
+
 def test_a_pod_reaches_services_by_name_and_no_other_name(sandbox: Any) -> None:
     """As pods ask: the cluster DNS, at its Service's address."""
     ask = (sys.executable, "-c", DNS_QUESTION)
-    inside = sandbox.command(*ask, "kubernetes.default.svc.cluster.local").stdout.split()
-    outside = sandbox.command(*ask, "example.com").stdout.split()
+    inside = sandbox.command(*ask, "kubernetes.default.svc.cluster.local", *CLUSTER_DNS).stdout.split()
+    outside = sandbox.command(*ask, "example.com", *CLUSTER_DNS).stdout.split()
 
     assert inside == ["10.96.0.1"]
     assert outside == []
-
-
-DNS_QUESTION = """
-import socket, struct, sys
-name = sys.argv[1]
-labels = b"".join(bytes([len(part)]) + part.encode() for part in name.split("."))
-question = struct.pack(">HHHHHH", 1, 0x100, 1, 0, 0, 0) + labels + b"\\0" + struct.pack(">HH", 1, 1)
-channel = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-channel.settimeout(5)
-channel.sendto(question, ("10.96.0.10", 53))
-answer = channel.recv(4096)
-if struct.unpack(">H", answer[6:8])[0]:
-    print(socket.inet_ntoa(answer[-4:]))
-"""
 
 
 def test_external_metrics_are_served(sandbox: Any) -> None:
