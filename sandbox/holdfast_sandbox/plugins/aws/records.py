@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from botocore.exceptions import ClientError
+
 from holdfast_sandbox.plugins.aws.model import Client, Extract, Row, Tags, Update, Values
 
 BUCKET: Final = "holdfast-stand-in-records"
@@ -29,7 +31,7 @@ def recorded(
     """A row for such a type. `fixed`: inputs whose change means replacement."""
 
     def put(client: Client, values: Values) -> None:
-        client.create_bucket(Bucket=BUCKET)
+        _make_bucket(client)
         named = Values(values.properties, values.id or identity(values), values.session)
         note = {name: named.get(name) for name in properties}
         note |= {name: function(named) for name, function in computed.items()}
@@ -65,6 +67,18 @@ def recorded(
         tags=Tags(replace=replace_tags, path='"@tags"', key="") if tagged else None,
         recorded=True,
     )
+
+
+def _make_bucket(client: Client) -> None:
+    region = client.meta.region_name
+    # S3 takes no constraint in its first region, and wants one in every other.
+    place = {"CreateBucketConfiguration": {"LocationConstraint": region}} if region != "us-east-1" else {}
+    try:
+        client.create_bucket(Bucket=BUCKET, **place)
+    except ClientError as error:
+        # One bucket serves all regions.
+        if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
+            raise
 
 
 def _key(token: str, identity: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Source, Tags, Update, Values, camel, pascal
+from holdfast_sandbox.plugins.aws.session import ProviderError
 
 _LB_TAGS: Final = Tags(
     add="add_tags",
@@ -24,6 +25,15 @@ _LB_ATTRIBUTES: Final = {
     "enableCrossZoneLoadBalancing": "load_balancing.cross_zone.enabled",
 }
 """Settings of a load balancer that the API keeps as attributes."""
+_LB_USUAL: Final = {
+    "idleTimeout": "60",
+    "enableDeletionProtection": "false",
+    "enableHttp2": "true",
+    "dropInvalidHeaderFields": "false",
+    "enableCrossZoneLoadBalancing": "false",
+}
+"""What AWS's provider makes of a setting that nobody declares."""
+_TG_USUAL: Final = {"deregistrationDelay": "300", "slowStart": "0"}
 _TG_ATTRIBUTES: Final = {
     "deregistrationDelay": "deregistration_delay.timeout_seconds",
     "preserveClientIp": "preserve_client_ip.enabled",
@@ -33,12 +43,28 @@ _TG_ATTRIBUTES: Final = {
 _TCP_IDLE: Final = "tcp.idle_timeout.seconds"
 
 
-def _attributes(values: Values, names: Mapping[str, str]) -> list[dict[str, str]]:
-    return [
-        {"Key": key, "Value": _as_text(values[name])}
-        for name, key in names.items()
-        if values.get(name) is not None
-    ]
+def _attributes(
+    values: Values, names: Mapping[str, str], usual: Mapping[str, str], present: list[dict[str, str]]
+) -> list[dict[str, str]]:
+    """What is declared; what is not but was changed once goes back to what is usual."""
+    now = {one["Key"]: one["Value"] for one in present}
+    wanted = {key: _as_text(values[name]) for name, key in names.items() if values.get(name) is not None}
+    back = {names[name]: value for name, value in usual.items() if now.get(names[name], value) != value}
+    return [{"Key": key, "Value": value} for key, value in {**back, **wanted}.items()]
+
+
+def _modify_balancer(client: Client, values: Values) -> None:
+    present = client.describe_load_balancer_attributes(LoadBalancerArn=values.id)["Attributes"]
+    changes = _attributes(values, _LB_ATTRIBUTES, _LB_USUAL, present)
+    if changes:
+        client.modify_load_balancer_attributes(LoadBalancerArn=values.id, Attributes=changes)
+
+
+def _modify_target_group(client: Client, values: Values) -> None:
+    present = client.describe_target_group_attributes(TargetGroupArn=values.id)["Attributes"]
+    changes = _attributes(values, _TG_ATTRIBUTES, _TG_USUAL, present)
+    if changes:
+        client.modify_target_group_attributes(TargetGroupArn=values.id, Attributes=changes)
 
 
 def _as_text(value: Any) -> str:
@@ -91,7 +117,15 @@ def _read_balancer(client: Client, values: Values) -> Any:
 
 def _read_target_group(client: Client, values: Values) -> Any:
     found = client.describe_target_groups(TargetGroupArns=[values.id])["TargetGroups"]
-    return found[0] if found else None
+    if not found:
+        return None
+    attributes = client.describe_target_group_attributes(TargetGroupArn=values.id)["Attributes"]
+    read = _read_attributes(attributes, _TG_ATTRIBUTES)
+    # Pulumi's schema has this one as text.
+    read["preserveClientIp"] = (
+        None if read["preserveClientIp"] is None else _as_text(read["preserveClientIp"])
+    )
+    return {**found[0], "Attributes": read}
 
 
 _HEALTH: Final = {
@@ -137,6 +171,12 @@ def _modify_health(client: Client, values: Values) -> None:
 def _actions(values: Values) -> list[dict[str, Any]]:
     made = []
     for order, action in enumerate(values.get("defaultActions", []), start=1):
+        unmodelled = sorted(name for name in action if name.startswith("authenticate") and action[name])
+        if unmodelled:
+            raise ProviderError(
+                f"the sandbox's listeners do not model {', '.join(unmodelled)}: without it everybody would be let "
+                "through; leave the listener out of the sandbox's stack"
+            )
         one: dict[str, Any] = {"Type": action["type"], "Order": action.get("order", order)}
         if action.get("targetGroupArn"):
             one["TargetGroupArn"] = action["targetGroupArn"]
@@ -152,6 +192,12 @@ def _actions(values: Values) -> list[dict[str, Any]]:
                 for group in action["forward"]["targetGroups"]
             ]
             one["ForwardConfig"] = {"TargetGroups": groups}
+            if action["forward"].get("stickiness"):
+                sticky = action["forward"]["stickiness"]
+                one["ForwardConfig"]["TargetGroupStickinessConfig"] = {
+                    "Enabled": bool(sticky.get("enabled")),
+                    "DurationSeconds": int(sticky["duration"]),
+                }
         made.append(one)
     return made
 
@@ -175,6 +221,9 @@ def _declared_actions(found: Any, _values: Values) -> list[dict[str, Any]]:
                     for group in action["ForwardConfig"]["TargetGroups"]
                 ]
             }
+            sticky = action["ForwardConfig"].get("TargetGroupStickinessConfig", {})
+            if sticky.get("Enabled"):
+                one["forward"]["stickiness"] = {"enabled": True, "duration": sticky["DurationSeconds"]}
         made.append(one)
     return made
 
@@ -216,14 +265,12 @@ ROWS: Final = (
         updates=(
             Update(
                 tuple(_LB_ATTRIBUTES),
-                Call(
-                    "modify_load_balancer_attributes",
-                    {
-                        "LoadBalancerArn": "@id",
-                        "Attributes": lambda values: _attributes(values, _LB_ATTRIBUTES),
-                    },
-                ),
+                _modify_balancer,
                 after_create=True,
+            ),
+            Update(
+                ("ipAddressType",),
+                Call("set_ip_address_type", {"LoadBalancerArn": "@id", "IpAddressType": "ipAddressType"}),
             ),
             Update(
                 ("securityGroups",),
@@ -234,6 +281,7 @@ ROWS: Final = (
         delete=Call("delete_load_balancer", {"LoadBalancerArn": "@id"}),
         tags=_LB_TAGS,
         inputs=("namePrefix", "subnetMappings"),
+        computed=frozenset({"ipAddressType", "securityGroups", "subnets"}),
     ),
     Row(
         token="aws:lb/targetGroup:TargetGroup",
@@ -252,6 +300,7 @@ ROWS: Final = (
             "vpcId": "VpcId",
             "targetType": "TargetType",
             "loadBalancerArns": "LoadBalancerArns",
+            **{name: f"Attributes.{name}" for name in _TG_ATTRIBUTES},
             "healthCheck": lambda found, _values: {
                 **{name: found.get(field) for name, field in _HEALTH.items() if found.get(field) is not None},
                 "matcher": found.get("Matcher", {}).get("HttpCode"),
@@ -261,19 +310,14 @@ ROWS: Final = (
             Update(("healthCheck",), _modify_health),
             Update(
                 tuple(_TG_ATTRIBUTES),
-                Call(
-                    "modify_target_group_attributes",
-                    {
-                        "TargetGroupArn": "@id",
-                        "Attributes": lambda values: _attributes(values, _TG_ATTRIBUTES),
-                    },
-                ),
+                _modify_target_group,
                 after_create=True,
             ),
         ),
         delete=Call("delete_target_group", {"TargetGroupArn": "@id"}),
         tags=_LB_TAGS,
         inputs=("namePrefix", "protocolVersion"),
+        computed=frozenset({"healthCheck", "preserveClientIp", "loadBalancingAlgorithmType"}),
     ),
     Row(
         token="aws:lb/listener:Listener",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Update, Values, pascal
+from holdfast_sandbox.plugins.aws.session import ProviderError
 from holdfast_sandbox.plugins.aws.tables.ec2 import EC2_TAGS, arn, described
 
 _TEMPLATE_FIELDS: Final = (
@@ -21,38 +22,56 @@ _TEMPLATE_FIELDS: Final = (
     "capacityReservationSpecification",
     "instanceMarketOptions",
     "placement",
-    "tagSpecifications",
 )
+_TEXT_BOOLEANS: Final = frozenset(
+    {
+        "ebsOptimized",
+        "deleteOnTermination",
+        "encrypted",
+        "associatePublicIpAddress",
+        "associateCarrierIpAddress",
+    }
+)
+"""Booleans that Pulumi's schema has as text (`"true"`)."""
 
 
 def _template_data(values: Values) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for name in _TEMPLATE_FIELDS:
         if values.get(name) is not None:
-            data[name[:1].upper() + name[1:]] = _typed(pascal(values[name]))
+            data[name[:1].upper() + name[1:]] = pascal(
+                _typed({name: values[name]})[name], {"securityGroups": "Groups"}
+            )
     if values.get("vpcSecurityGroupIds"):
         data["SecurityGroupIds"] = values["vpcSecurityGroupIds"]
     if values.get("iamInstanceProfile"):
         data["IamInstanceProfile"] = pascal(values["iamInstanceProfile"])
     if values.get("userData"):
         data["UserData"] = values["userData"]
-    for one in data.get("TagSpecifications", []):
-        one["Tags"] = [{"Key": key, "Value": value} for key, value in one.get("Tags", {}).items()]
+    if values.get("tagSpecifications"):
+        data["TagSpecifications"] = [
+            {
+                "ResourceType": one["resourceType"],
+                "Tags": [{"Key": key, "Value": value} for key, value in one.get("tags", {}).items()],
+            }
+            for one in values["tagSpecifications"]
+        ]
     return data
 
 
 def _typed(value: Any) -> Any:
-    """Booleans that Pulumi's schema has as text (`"true"`)."""
     if isinstance(value, Mapping):
-        return {name: _typed(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_typed(item) for item in value]
-    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+        return {
+            name: {"true": True, "false": False}.get(item, item) if name in _TEXT_BOOLEANS else _typed(item)
+            for name, item in value.items()
+        }
+    return [_typed(item) for item in value] if isinstance(value, list) else value
 
 
 def _new_template_version(client: Client, values: Values) -> None:
+    described = {"VersionDescription": values["description"]} if values.get("description") else {}
     made = client.create_launch_template_version(
-        LaunchTemplateId=values.id, LaunchTemplateData=_template_data(values)
+        LaunchTemplateId=values.id, LaunchTemplateData=_template_data(values), **described
     )["LaunchTemplateVersion"]
     if values.get("updateDefaultVersion"):
         client.modify_launch_template(LaunchTemplateId=values.id, DefaultVersion=str(made["VersionNumber"]))
@@ -73,20 +92,15 @@ def _read_scaling_tag(client: Client, values: Values) -> Any:
     return None
 
 
-_PUT_SCALING_TAG: Final = Call(
-    "create_or_update_tags",
-    {
-        "Tags": lambda values: [
-            {
-                "ResourceId": values["autoscalingGroupName"],
-                "ResourceType": "auto-scaling-group",
-                "Key": values["tag"]["key"],
-                "Value": values["tag"]["value"],
-                "PropagateAtLaunch": bool(values["tag"].get("propagateAtLaunch")),
-            }
-        ]
-    },
-)
+def _put_scaling_tag(client: Client, values: Values) -> None:
+    tag = {
+        "ResourceId": values["autoscalingGroupName"],
+        "ResourceType": "auto-scaling-group",
+        "Key": values["tag"]["key"],
+        "Value": values["tag"]["value"],
+        "PropagateAtLaunch": bool(values["tag"].get("propagateAtLaunch")),
+    }
+    client.create_or_update_tags(Tags=[tag])
 
 
 def _read_attachment(client: Client, values: Values) -> Any:
@@ -95,6 +109,16 @@ def _read_attachment(client: Client, values: Values) -> Any:
         if values["lbTargetGroupArn"] in group.get("TargetGroupARNs", []):
             return {"group": group["AutoScalingGroupName"], "arn": values["lbTargetGroupArn"]}
     return None
+
+
+def _change_scaling_tag(client: Client, values: Values) -> None:
+    group, key = _scaling_tag(values)
+    if values["tag"]["key"] != key:
+        raise ProviderError(
+            f"the sandbox cannot give the tag {key} of the auto scaling group {group} another key: `pulumi up "
+            "--replace` makes a new tag and removes the old one"
+        )
+    _put_scaling_tag(client, values)
 
 
 LAUNCH_TEMPLATE: Final = Row(
@@ -121,8 +145,22 @@ LAUNCH_TEMPLATE: Final = Row(
     },
     updates=(
         Update(
-            (*_TEMPLATE_FIELDS, "vpcSecurityGroupIds", "iamInstanceProfile", "userData", "description"),
+            (
+                *_TEMPLATE_FIELDS,
+                "tagSpecifications",
+                "vpcSecurityGroupIds",
+                "iamInstanceProfile",
+                "userData",
+                "description",
+            ),
             _new_template_version,
+        ),
+        Update(
+            ("defaultVersion",),
+            Call(
+                "modify_launch_template",
+                {"LaunchTemplateId": "@id", "DefaultVersion": lambda values: str(values["defaultVersion"])},
+            ),
         ),
     ),
     delete=Call("delete_launch_template", {"LaunchTemplateId": "@id"}),
@@ -133,6 +171,7 @@ LAUNCH_TEMPLATE: Final = Row(
     ),
     inputs=("namePrefix",),
     local=frozenset({"updateDefaultVersion"}),
+    computed=frozenset({"defaultVersion"}),
     unsure=frozenset({"latestVersion", "defaultVersion"}),
 )
 
@@ -140,7 +179,7 @@ SCALING_TAG: Final = Row(
     token="aws:autoscaling/tag:Tag",
     service="autoscaling",
     required=("autoscalingGroupName", "tag"),
-    create=_PUT_SCALING_TAG,
+    create=_put_scaling_tag,
     identity=lambda _answer, values: f"{values['autoscalingGroupName']},{values['tag']['key']}",
     read=_read_scaling_tag,
     outputs={
@@ -151,7 +190,7 @@ SCALING_TAG: Final = Row(
             "propagateAtLaunch": found["PropagateAtLaunch"],
         },
     },
-    updates=(Update(("tag",), _PUT_SCALING_TAG),),
+    updates=(Update(("tag",), _change_scaling_tag),),
     delete=Call(
         "delete_tags",
         {

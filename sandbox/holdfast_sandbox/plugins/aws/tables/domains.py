@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values
+from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Tags, Update, Values, pascal
+from holdfast_sandbox.plugins.aws.session import ProviderError
 
 
 def _options(found: Any, _values: Values) -> list[dict[str, Any]]:
@@ -35,6 +36,7 @@ _CERTIFICATES: Final = (
                 "ValidationMethod": "validationMethod",
                 "SubjectAlternativeNames": "subjectAlternativeNames",
                 "KeyAlgorithm": "keyAlgorithm",
+                "Options": lambda values: pascal(values["options"]) if values.get("options") else None,
             },
         ),
         identity="CertificateArn",
@@ -84,9 +86,23 @@ def _create_zone(client: Client, values: Values) -> Any:
         "PrivateZone": bool(vpcs),
     }
     if vpcs:
-        region = vpcs[0].get("vpcRegion") or values.session.region
-        given["VPC"] = {"VPCId": vpcs[0]["vpcId"], "VPCRegion": region}
+        given["VPC"] = _vpc(vpcs[0], values)
     return client.create_hosted_zone(**given)
+
+
+def _vpc(one: Mapping[str, Any], values: Values) -> dict[str, str]:
+    region = one.get("vpcRegion") or values.get("region") or values.session.region
+    return {"VPCId": one["vpcId"], "VPCRegion": region}
+
+
+def _share_zone(client: Client, values: Values) -> None:
+    """Bring the networks of a private zone to what is declared; it must never have none."""
+    present = {one["VPCId"]: one for one in client.get_hosted_zone(Id=values.id).get("VPCs", [])}
+    wanted = {one["vpcId"]: _vpc(one, values) for one in values.get("vpcs", [])}
+    for name in wanted.keys() - present.keys():
+        client.associate_vpc_with_hosted_zone(HostedZoneId=values.id, VPC=wanted[name])
+    for name in present.keys() - wanted.keys():
+        client.disassociate_vpc_from_hosted_zone(HostedZoneId=values.id, VPC=present[name])
 
 
 def _delete_zone(client: Client, values: Values) -> None:
@@ -162,8 +178,13 @@ _NAMES: Final = (
             "comment": "HostedZone.Config.Comment",
             "nameServers": "DelegationSet.NameServers",
             "primaryNameServer": "DelegationSet.NameServers[0]",
+            "vpcs": lambda found, _values: (
+                [{"vpcId": one["VPCId"], "vpcRegion": one["VPCRegion"]} for one in found.get("VPCs", [])]
+                or None
+            ),
         },
         updates=(
+            Update(("vpcs",), _share_zone, after_create=True),
             Update(
                 ("comment",),
                 Call("update_hosted_zone_comment", {"Id": "@id", "Comment": "comment"}),
@@ -180,7 +201,6 @@ _NAMES: Final = (
             ),
             path="ResourceTagSet.Tags",
         ),
-        inputs=("vpcs",),
         local=frozenset({"forceDestroy"}),
     ),
     Row(
@@ -247,6 +267,18 @@ def _retain(client: Client, values: Values) -> None:
         client.delete_retention_policy(logGroupName=values.id)
 
 
+def _no_other_key(_client: Client, values: Values) -> NoReturn:
+    raise ProviderError(
+        f"the AWS stand-in cannot change the key of the log group {values.id}: `pulumi up --replace` makes a new "
+        "group, or leave the key as it is in the sandbox"
+    )
+
+
+def _delete_log_group(client: Client, values: Values) -> None:
+    if not values.get("skipDestroy"):
+        client.delete_log_group(logGroupName=values.id)
+
+
 _LOG_GROUP: Final = Row(
     token="aws:cloudwatch/logGroup:LogGroup",
     service="logs",
@@ -261,8 +293,12 @@ _LOG_GROUP: Final = Row(
         "retentionInDays": "retentionInDays",
         "kmsKeyId": "kmsKeyId",
     },
-    updates=(Update(("retentionInDays",), _retain, after_create=True),),
-    delete=Call("delete_log_group", {"logGroupName": "@id"}),
+    updates=(
+        Update(("retentionInDays",), _retain, after_create=True),
+        Update(("kmsKeyId",), _no_other_key),
+    ),
+    delete=_delete_log_group,
+    take_back=Call("delete_log_group", {"logGroupName": "@id"}),
     tags=Tags(
         add="tag_resource",
         remove="untag_resource",

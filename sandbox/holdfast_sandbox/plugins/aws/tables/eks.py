@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NoReturn
@@ -191,13 +190,10 @@ def _create_scaling_group(values: Values, made: dict[str, Any]) -> None:
     ec2 = values.session.client("ec2", values.get("region"))
     name = made["resources"]["autoScalingGroups"][0]["name"]
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    scaling.create_launch_configuration(
-        LaunchConfigurationName=f"{name}-{uuid.uuid4().hex[:6]}", ImageId=image, InstanceType="t3.medium"
-    )
-    configuration = scaling.describe_launch_configurations()["LaunchConfigurations"][-1]
+    scaling.create_launch_configuration(LaunchConfigurationName=name, ImageId=image, InstanceType="t3.medium")
     scaling.create_auto_scaling_group(
         AutoScalingGroupName=name,
-        LaunchConfigurationName=configuration["LaunchConfigurationName"],
+        LaunchConfigurationName=name,
         MinSize=0,
         MaxSize=int(values["scalingConfig"]["maxSize"]),
         DesiredCapacity=0,
@@ -212,6 +208,8 @@ def _delete_group(client: Client, values: Values) -> None:
     for group in found["resources"]["autoScalingGroups"]:
         with suppress(ClientError):
             scaling.delete_auto_scaling_group(AutoScalingGroupName=group["name"], ForceDelete=True)
+        with suppress(ClientError):
+            scaling.delete_launch_configuration(LaunchConfigurationName=group["name"])
     client.delete_nodegroup(clusterName=cluster, nodegroupName=name)
 
 

@@ -9,6 +9,13 @@ from holdfast_sandbox.plugins.aws.model import Call, Client, Row, Update, Values
 from holdfast_sandbox.plugins.aws.tables.ec2 import EC2_TAGS, arn, described, owner
 
 _EVERYTHING: Final = "-1"
+_SOURCES: Final = {
+    "IpRanges": "CidrIp",
+    "Ipv6Ranges": "CidrIpv6",
+    "UserIdGroupPairs": "GroupId",
+    "PrefixListIds": "PrefixListId",
+}
+"""Where a permission lists what it lets in or out, and the field that says which."""
 
 
 def _permission(rule: Mapping[str, Any], own_id: str) -> dict[str, Any]:
@@ -40,6 +47,7 @@ def _rules(permissions: list[dict[str, Any]], own_id: str) -> list[dict[str, Any
                 "toPort": one.get("ToPort") if one.get("ToPort") not in (None, -1) else 0,
                 "cidrBlocks": [entry["CidrIp"] for entry in one.get("IpRanges", [])],
                 "ipv6CidrBlocks": [entry["CidrIpv6"] for entry in one.get("Ipv6Ranges", [])],
+                "prefixListIds": [entry["PrefixListId"] for entry in one.get("PrefixListIds", [])],
                 "securityGroups": [group for group in groups if group != own_id],
                 "self": own_id in groups,
                 "description": next((r["Description"] for r in ranges if r.get("Description")), ""),
@@ -48,17 +56,30 @@ def _rules(permissions: list[dict[str, Any]], own_id: str) -> list[dict[str, Any
     return listed
 
 
+def _sources(permissions: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
+    """Every single source of some permissions: the API puts those with the same ports together."""
+    listed = set()
+    for one in permissions:
+        ports = (one["IpProtocol"], *(one.get(name) for name in ("FromPort", "ToPort")))
+        if one["IpProtocol"] == _EVERYTHING:
+            ports = (_EVERYTHING,)
+        for kind, field in _SOURCES.items():
+            # Moto forgets the descriptions of prefix lists, so nothing here sets them.
+            listed |= {(*ports, kind, s[field], s.get("Description") or "") for s in one.get(kind, [])}
+    return listed
+
+
 def _create_group(client: Client, values: Values) -> Any:
     more = {"VpcId": values["vpcId"]} if values.get("vpcId") else {}
     made = client.create_security_group(
         GroupName=values["name"], Description=values.get("description", "Managed by Pulumi"), **more
     )
-    group = Values(values.properties, made["GroupId"], values.session)
     # AWS lets a new group reach everything; Pulumi's provider takes that away, so that rules are what is declared.
-    present = client.describe_security_groups(GroupIds=[group.id])["SecurityGroups"][0]
+    present = client.describe_security_groups(GroupIds=[made["GroupId"]])["SecurityGroups"][0]
     if present["IpPermissionsEgress"]:
-        client.revoke_security_group_egress(GroupId=group.id, IpPermissions=present["IpPermissionsEgress"])
-    _put_rules(client, group)
+        client.revoke_security_group_egress(
+            GroupId=made["GroupId"], IpPermissions=present["IpPermissionsEgress"]
+        )
     return made
 
 
@@ -80,7 +101,11 @@ def _put_rules(client: Client, values: Values) -> None:
 def _declared(name: str, field: str) -> Any:
     def rules(found: Any, values: Values) -> Any:
         # Rules that are resources of their own are not the group's: only what was declared inside is compared.
-        return None if values.get(name) is None else _rules(found[field], values.id)
+        declared = values.get(name)
+        if declared is None:
+            return None
+        wanted = [_permission(rule, values.id) for rule in declared]
+        return declared if _sources(wanted) == _sources(found[field]) else _rules(found[field], values.id)
 
     return rules
 
@@ -159,6 +184,17 @@ def _revoke_rule(client: Client, values: Values) -> None:
     )
 
 
+def _describe_rule(client: Client, values: Values) -> None:
+    """A rule's description is changed beside the rule, which keeps letting through what it does."""
+    wanted = _permission(values.properties, values["securityGroupId"])
+    for kind in ("IpRanges", "Ipv6Ranges", "UserIdGroupPairs"):
+        for source in wanted.get(kind, []):
+            source["Description"] = values.get("description", "")
+    getattr(client, f"update_security_group_rule_descriptions_{values['type']}")(
+        GroupId=values["securityGroupId"], IpPermissions=[wanted]
+    )
+
+
 def _read_rule(client: Client, values: Values) -> Any:
     groups = client.describe_security_groups(GroupIds=[values["securityGroupId"]])["SecurityGroups"]
     field = "IpPermissions" if values["type"] == "ingress" else "IpPermissionsEgress"
@@ -173,7 +209,7 @@ def _read_rule(client: Client, values: Values) -> Any:
 
 
 def _within(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
-    for kind, field in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6"), ("UserIdGroupPairs", "GroupId")):
+    for kind, field in _SOURCES.items():
         have = {entry.get(field) for entry in found.get(kind, [])}
         if not {entry[field] for entry in wanted.get(kind, [])} <= have:
             return False
@@ -211,7 +247,8 @@ SECURITY_GROUP: Final = Row(
         "ingress": _declared("ingress", "IpPermissions"),
         "egress": _declared("egress", "IpPermissionsEgress"),
     },
-    updates=(Update(("ingress", "egress"), _put_rules),),
+    updates=(Update(("ingress", "egress"), _put_rules, after_create=True),),
+    computed=frozenset({"ingress", "egress"}),
     delete=Call("delete_security_group", {"GroupId": "@id"}),
     tags=EC2_TAGS,
     inputs=("namePrefix",),
@@ -229,6 +266,7 @@ SECURITY_GROUP_RULE: Final = Row(
     ),
     read=_read_rule,
     outputs={name: name for name in _RULE_PROPERTIES},
+    updates=(Update(("description",), _describe_rule),),
     delete=_revoke_rule,
     inputs=("prefixListIds",),
 )

@@ -43,17 +43,19 @@ def _read_vpc(client: Client, values: Values) -> Any:
     }
 
 
-def _attach_gateway(client: Client, values: Values) -> Any:
-    made = client.create_internet_gateway()["InternetGateway"]
-    if values.get("vpcId"):
-        client.attach_internet_gateway(InternetGatewayId=made["InternetGatewayId"], VpcId=values["vpcId"])
-    return made
+def _attach_gateway(client: Client, values: Values) -> None:
+    _detach_gateway(client, values)
+    client.attach_internet_gateway(InternetGatewayId=values.id, VpcId=values["vpcId"])
 
 
-def _delete_gateway(client: Client, values: Values) -> None:
+def _detach_gateway(client: Client, values: Values) -> None:
     found = client.describe_internet_gateways(InternetGatewayIds=[values.id])["InternetGateways"]
     for attachment in found[0]["Attachments"] if found else ():
         client.detach_internet_gateway(InternetGatewayId=values.id, VpcId=attachment["VpcId"])
+
+
+def _delete_gateway(client: Client, values: Values) -> None:
+    _detach_gateway(client, values)
     client.delete_internet_gateway(InternetGatewayId=values.id)
 
 
@@ -171,8 +173,8 @@ ROWS: Final = (
     Row(
         token="aws:ec2/internetGateway:InternetGateway",
         service="ec2",
-        create=_attach_gateway,
-        identity="InternetGatewayId",
+        create=Call("create_internet_gateway", {}),
+        identity="InternetGateway.InternetGatewayId",
         read=described("describe_internet_gateways", "InternetGatewayIds"),
         found="InternetGateways[0]",
         outputs={
@@ -180,6 +182,8 @@ ROWS: Final = (
             "ownerId": owner,
             "vpcId": "Attachments[0].VpcId",
         },
+        updates=(Update(("vpcId",), _attach_gateway, after_create=True),),
+        computed=frozenset({"vpcId"}),
         delete=_delete_gateway,
         tags=EC2_TAGS,
     ),

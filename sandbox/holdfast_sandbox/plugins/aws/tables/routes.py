@@ -25,6 +25,14 @@ _DESTINATIONS: Final = {
 }
 
 
+_INLINE_DESTINATIONS: Final = {
+    "cidrBlock": "DestinationCidrBlock",
+    "ipv6CidrBlock": "DestinationIpv6CidrBlock",
+    "destinationPrefixListId": "DestinationPrefixListId",
+}
+"""As `_DESTINATIONS`, for a route that is declared inside its table."""
+
+
 def _destination(values: Values) -> str:
     return next(str(values[name]) for name in _DESTINATIONS if values.get(name))
 
@@ -46,36 +54,34 @@ def _read_route(client: Client, values: Values) -> Any:
 
 def _delete_route(client: Client, values: Values) -> None:
     table, destination = _route(values)
-    kind = "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
-    client.delete_route(RouteTableId=table, **{kind: destination})
+    client.delete_route(RouteTableId=table, **{_kind(destination): destination})
 
 
-def _create_route_table(client: Client, values: Values) -> Any:
-    made = client.create_route_table(VpcId=values["vpcId"])["RouteTable"]
-    _put_routes(client, Values(values.properties, made["RouteTableId"], values.session))
-    return made
+def _kind(destination: str) -> str:
+    if destination.startswith("pl-"):
+        return "DestinationPrefixListId"
+    return "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
 
 
 def _put_routes(client: Client, values: Values) -> None:
     """Routes that are declared inside their table; those of its VPC stay."""
-    found = client.describe_route_tables(RouteTableIds=[values.id])["RouteTables"][0]
-    wanted = values.get("routes", [])
-    destinations = {str(route.get("cidrBlock") or route.get("ipv6CidrBlock")): route for route in wanted}
-    for route in found["Routes"]:
-        destination = route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
-        if _is_declarable(route) and values.get("routes") is not None:
-            kind = "DestinationCidrBlock" if "." in destination else "DestinationIpv6CidrBlock"
-            client.delete_route(RouteTableId=values.id, **{kind: destination})
-    for destination, route in destinations.items():
-        kind = "DestinationIpv6CidrBlock" if ":" in destination else "DestinationCidrBlock"
-        targets = {field: route[name] for name, field in _TARGETS.items() if route.get(name)}
-        client.create_route(RouteTableId=values.id, **{kind: destination}, **targets)
+    if values.get("routes") is None:
+        return
+    for route in client.describe_route_tables(RouteTableIds=[values.id])["RouteTables"][0]["Routes"]:
+        if _is_declarable(route):
+            present = {field: route[field] for field in _DESTINATIONS.values() if route.get(field)}
+            client.delete_route(RouteTableId=values.id, **present)
+    fields = {**_INLINE_DESTINATIONS, **_TARGETS}
+    for route in values["routes"]:
+        given = {field: route[name] for name, field in fields.items() if route.get(name)}
+        client.create_route(RouteTableId=values.id, **given)
 
 
 def _is_declarable(route: dict[str, Any]) -> bool:
     """Not the VPC's own route, nor those that its endpoints bring along."""
-    has_destination = route.get("DestinationCidrBlock") or route.get("DestinationIpv6CidrBlock")
-    return bool(has_destination) and route.get("GatewayId") != "local"
+    has_destination = any(route.get(field) for field in _DESTINATIONS.values())
+    leads_to = str(route.get("GatewayId"))
+    return has_destination and leads_to != "local" and not leads_to.startswith("vpce-")
 
 
 def _delete_route_table(client: Client, values: Values) -> None:
@@ -90,14 +96,12 @@ def _declared_routes(found: Any, values: Values) -> Any:
     # Routes that are resources of their own are not the table's: only what was declared inside is compared.
     if values.get("routes") is None:
         return None
-    listed = []
-    for route in found["Routes"]:
-        if not _is_declarable(route):
-            continue
-        one = {name: route[field] for name, field in _TARGETS.items() if route.get(field)}
-        one["cidrBlock"] = route.get("DestinationCidrBlock")
-        listed.append({name: value for name, value in one.items() if value})
-    return listed
+    fields = {**_INLINE_DESTINATIONS, **_TARGETS}
+    return [
+        {name: route[field] for name, field in fields.items() if route.get(field)}
+        for route in found["Routes"]
+        if _is_declarable(route)
+    ]
 
 
 def _read_association(client: Client, values: Values) -> Any:
@@ -116,8 +120,8 @@ ROWS: Final = (
         token="aws:ec2/routeTable:RouteTable",
         service="ec2",
         required=("vpcId",),
-        create=_create_route_table,
-        identity="RouteTableId",
+        create=Call("create_route_table", {"VpcId": "vpcId"}),
+        identity="RouteTable.RouteTableId",
         read=described("describe_route_tables", "RouteTableIds"),
         found="RouteTables[0]",
         outputs={
@@ -126,7 +130,8 @@ ROWS: Final = (
             "vpcId": "VpcId",
             "routes": _declared_routes,
         },
-        updates=(Update(("routes",), _put_routes),),
+        updates=(Update(("routes",), _put_routes, after_create=True),),
+        computed=frozenset({"routes"}),
         delete=_delete_route_table,
         tags=EC2_TAGS,
     ),
