@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -147,12 +148,29 @@ def _change_record(action: str) -> Call:
     )
 
 
-def _read_record(client: Client, values: Values) -> Any:
+def _record(values: Values) -> tuple[str, str, str, str | None]:
+    """A record's id is `<zone>_<name>_<type>`, and `_<set identifier>` where there are several of its name."""
     zone, _, rest = values.id.partition("_")
-    name, _, kind = rest.rpartition("_")
+    # Names may have underscores; types are written in capitals.
+    match = re.fullmatch(r"(?P<name>.*?)_(?P<kind>[A-Z]+)(?:_(?P<identifier>.+))?", rest)
+    if match is None:
+        raise ProviderError(
+            f"{values.id} is no id of a record: those are <zone>_<name>_<type>[_<set identifier>]"
+        )
+    return zone, match["name"], match["kind"], match["identifier"]
+
+
+def _plain(name: str) -> str:
+    """As Route 53 writes a name, without the dot at the end: `*` is written as a code."""
+    return name.rstrip(".").replace("\\052", "*")
+
+
+def _read_record(client: Client, values: Values) -> Any:
+    zone, name, kind, identifier = _record(values)
     for page in client.get_paginator("list_resource_record_sets").paginate(HostedZoneId=zone):
         for record in page["ResourceRecordSets"]:
-            if record["Name"].rstrip(".") == name.rstrip(".") and record["Type"] == kind:
+            found = (_plain(record["Name"]), record["Type"], record.get("SetIdentifier"))
+            if found == (_plain(name), kind, identifier):
                 return {**record, "Zone": zone}
     return None
 
@@ -222,7 +240,12 @@ _NAMES: Final = (
                 },
             },
         ),
-        identity=lambda _answer, values: f"{values['zoneId']}_{values['name']}_{values['type']}",
+        identity=lambda _answer, values: "_".join(
+            [
+                *(values[name] for name in ("zoneId", "name", "type")),
+                *([values["setIdentifier"]] if values.get("setIdentifier") else []),
+            ]
+        ),
         read=_read_record,
         outputs={
             "zoneId": "Zone",

@@ -76,6 +76,13 @@ def _no_upgrade(_client: Client, values: Values) -> NoReturn:
     )
 
 
+def _no_encryption(_client: Client, values: Values) -> NoReturn:
+    raise ProviderError(
+        f"the AWS stand-in cannot change the encryption of the cluster {values.id}: `pulumi up --replace` makes a new "
+        "one, or leave it as it is in the sandbox"
+    )
+
+
 def _no_node_upgrade(_client: Client, values: Values) -> NoReturn:
     raise ProviderError(
         f"the AWS stand-in cannot change version or launch template of the node group {values.id}: `pulumi up "
@@ -121,6 +128,7 @@ CLUSTER: Final = Row(
     },
     updates=(
         Update(("version",), _no_upgrade),
+        Update(("encryptionConfig",), _no_encryption),
         Update(
             ("enabledClusterLogTypes",),
             Call("update_cluster_config", {"name": "@id", "logging": _logging}),
@@ -133,7 +141,7 @@ CLUSTER: Final = Row(
     delete=Call("delete_cluster", {"name": "@id"}),
     tags=_EKS_TAGS,
     adds=frozenset({"vpcConfig"}),
-    inputs=("kubernetesNetworkConfig", "encryptionConfig", "bootstrapSelfManagedAddons"),
+    inputs=("kubernetesNetworkConfig", "bootstrapSelfManagedAddons"),
     # Kept as declared: the stand-in has no Auto Mode, access modes or upgrade policies that could act on them.
     local=frozenset(
         {
@@ -180,7 +188,11 @@ def _create_group(client: Client, values: Values) -> Any:
     if template:
         given["launchTemplate"] = {k: str(v) for k, v in template.items() if k in ("id", "name", "version")}
     made = client.create_nodegroup(**given)["nodegroup"]
-    _create_scaling_group(values, made)
+    try:
+        _create_scaling_group(values, made)
+    except Exception:
+        _delete_group(client, Values({}, f"{made['clusterName']}:{made['nodegroupName']}", values.session))
+        raise
     return made
 
 

@@ -137,6 +137,30 @@ def _single(values: Values) -> dict[str, Any]:
     return made
 
 
+def _modify_single(client: Client, values: Values) -> None:
+    fields = {
+        "IpProtocol": "ipProtocol",
+        "CidrIpv4": "cidrIpv4",
+        "CidrIpv6": "cidrIpv6",
+        "ReferencedGroupId": "referencedSecurityGroupId",
+        "PrefixListId": "prefixListId",
+    }
+    wanted = {field: str(values[name]) for field, name in fields.items() if values.get(name)}
+    # -1 stands for every port.
+    ports = {
+        field: int(values.get(name, -1)) for field, name in (("FromPort", "fromPort"), ("ToPort", "toPort"))
+    }
+    client.modify_security_group_rules(
+        GroupId=values["securityGroupId"],
+        SecurityGroupRules=[
+            {
+                "SecurityGroupRuleId": values.id,
+                "SecurityGroupRule": {**wanted, **ports, "Description": values.get("description", "")},
+            }
+        ],
+    )
+
+
 def _single_row(way: str) -> Row:
     return Row(
         token=f"aws:vpc/securityGroup{way.capitalize()}Rule:SecurityGroup{way.capitalize()}Rule",
@@ -159,6 +183,8 @@ def _single_row(way: str) -> Row:
             "referencedSecurityGroupId": "ReferencedGroupInfo.GroupId",
             "description": "Description",
         },
+        # Moto changes no other source than an IPv4 one; with another, a rule is replaced.
+        updates=(Update(("ipProtocol", "fromPort", "toPort", "cidrIpv4"), _modify_single),),
         delete=Call(
             f"revoke_security_group_{way}",
             {"GroupId": "securityGroupId", "SecurityGroupRuleIds": lambda values: [values.id]},
