@@ -31,7 +31,8 @@ class Recipe:
     stamps: tuple[tuple[str, str], ...] = ()
     """(variable, value) set by the linker."""
     version_command: tuple[str, ...] | None = None
-    """A command whose output contains the version, to recognise an installed tool; None: never looked for."""
+    """A command whose output contains the version, to recognise an installed tool; None: never looked for, since it is
+    one program under many names here, has no such command, or comes with more than its program."""
     copied: tuple[tuple[str, str, str], ...] = ()
     """(module, file in it, name in the folder) put beside main.go before the build."""
     kept: tuple[tuple[str, str], ...] = ()
@@ -122,6 +123,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         version="3.1.2",
         packages=("github.com/distribution/distribution/v3/cmd/registry",),
         binaries=(("registry", "registry"),),
+        version_command=("registry", "--version"),
         typical_s=110,
     ),
     Recipe(
@@ -129,6 +131,7 @@ RECIPES: Final[tuple[Recipe, ...]] = (
         version="1.14.7",
         packages=(".",),
         binaries=(("coredns", "coredns"),),
+        version_command=("coredns", "-version"),
         typical_s=80,
     ),
     Recipe(

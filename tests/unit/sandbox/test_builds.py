@@ -110,25 +110,40 @@ def test_a_missing_file_makes_the_cache_forget_the_tool(tmp_path: Path, cached: 
     assert builds._cached(tmp_path, TOOL) is None
 
 
-def a_tool_on_path(folder: Path, version: str) -> Path:
+SAID = {
+    "nats": ("nats-server", "--version", "nats-server: v{}"),
+    "pulumi": ("pulumi", "version", "v{}"),
+    "registry": ("registry", "--version", "registry github.com/distribution/distribution/v3 v{}+unknown"),
+    "coredns": ("coredns", "-version", "CoreDNS-{}\nlinux/amd64, go1.26.8, "),
+}
+"""Tool → its program, how it is asked for its version, what it says: as the real ones do."""
+
+
+def a_tool_on_path(folder: Path, version: str, name: str = "nats") -> Path:
+    command, asked, said = SAID[name]
     folder.mkdir(exist_ok=True)
-    program = folder / "nats-server"
-    program.write_text(f"#!/bin/sh\necho 'nats-server: v{version}'\n")
+    program = folder / command
+    program.write_text(f"#!/bin/sh\n[ \"$*\" = {asked} ] && echo '{said.format(version)}'\n")
     program.chmod(0o755)
     return program
 
 
+@pytest.mark.parametrize("name", SAID)
 def test_a_tool_of_the_right_version_on_path_is_used_instead(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = recipes.recipe("nats")
-    program = a_tool_on_path(tmp_path / "bin", one.version)
+    one = recipes.recipe(name)
+    program = a_tool_on_path(tmp_path / "bin", one.version, name)
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
 
-    found = builds.ensure(tmp_path / "cache", Progress(io.StringIO()), ["nats"])
+    found = builds.ensure(tmp_path / "cache", Progress(io.StringIO()), [name])
 
-    assert found["nats"].binaries == {"nats-server": program}
+    assert found[name].binaries == {program.name: program}
     assert not (tmp_path / "cache").exists()
+
+
+def test_every_tool_that_is_looked_for_on_path_is_tried_above() -> None:
+    assert {one.name for one in recipes.RECIPES if one.version_command} == set(SAID)
 
 
 @pytest.mark.parametrize(
