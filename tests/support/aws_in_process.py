@@ -158,7 +158,7 @@ class Aws:
         made = self.create_only(token, secret, **inputs)
         assert not made.diff().diffs, "a second run of the same program changes something"
         assert made.refresh(), "it is not found again"
-        assert not made.diff().diffs, "a refresh changes something that nobody has changed"
+        assert not made.diff(**inputs).diffs, "a refresh changes something that nobody has changed"
         return made
 
     def create_only(self, token: str, secret: tuple[str, ...] = (), **inputs: Any) -> Resource:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from pulumi_holdfast.spec.model import Flag, Number, Spec
+from pulumi_holdfast.spec.model import Flag, Spec
 from pulumi_holdfast.spec.problems import refused
 
 OTLP_PORT: Final = 4318
@@ -53,6 +53,7 @@ class ObservabilitySpec(Spec):
     otlp_endpoint: Annotated[str, AfterValidator(_collector)] | None = None
     """OpenTelemetry collector that gateway and workers export traces to, as `http://<service>.<namespace>:4318`;
     its namespace carries the label `holdfast.dev/monitoring: "true"`. None, the default: no traces, at no cost."""
-    trace_ratio: Number = Field(default=1.0, ge=0, le=1)
+    trace_ratio: float = Field(default=1.0, ge=0, le=1)
     """Share of the traces that begin at the gateway which are recorded; a caller that sends `traceparent` decides
-    for itself. 1 by default; 0: only those of callers that ask for it."""
+    for itself. 1 by default; 0: only those of callers that ask for it. Text is taken too (`"0.1"`): that is what
+    `pulumi config set --path` makes of a decimal."""

@@ -223,6 +223,7 @@ def test_traces_are_exported_where_a_collector_is_declared_and_settings_are_abse
     assert names.ENV_OTLP_ENDPOINT not in env()
     collector = "http://collector.monitoring:4318"
     traced = env(otlp_endpoint=collector + "/", trace_ratio=0.1)
+    assert traced == env(otlp_endpoint=collector, trace_ratio="0.1"), "as Pulumi's configuration gives it"
     assert (traced[names.ENV_OTLP_ENDPOINT], traced[names.ENV_TRACE_RATIO]) == (collector, "0.1")
     spec = parse_shared(
         "holdfast",
