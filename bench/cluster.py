@@ -43,6 +43,7 @@ async def phases(endpoint: str) -> dict[str, float]:
                 watch.mark("answered")
                 if names.HEADER_REPLICA not in answer.headers:
                     raise RuntimeError(f"{endpoint} did not answer: {answer.status} {await answer.text()}")
+                watch.mark_accepted(answer.headers[names.HEADER_REQUEST_ID])
             await asyncio.to_thread(watch.settle)
     return {f"request to {phase}": watch.seconds[phase] for phase in PHASES if phase in watch.seconds}
 

@@ -98,9 +98,13 @@ def _run_checks(out: TextIO) -> Outcome:
 
 def _run_pytest(part: Part, out: TextIO) -> Outcome:
     started = time.monotonic()
+    files = part.files()
+    if not files:  # pytest would run everything
+        print(f"  no file {part.only} in tests/{part.level}", file=out, flush=True)
+        return Outcome(part.level, 0, 1, 0, 0.0)
     with tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", *part.files(), f"--junitxml={report}"]
+        command = [sys.executable, "-m", "pytest", "-q", *files, f"--junitxml={report}"]
         code = subprocess.run([*command, "--durations=5"], cwd=ROOT, stdout=out, stderr=out).returncode
         counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
         if report.exists():

@@ -182,3 +182,12 @@ def test_a_sandbox_of_which_something_ran_is_not_taken_down(
     assert run._run_on_sandbox(run.Part("cluster"), io.StringIO()).passed == 1
 
     assert told == expected
+
+
+def test_a_part_without_files_has_failed_and_runs_nothing_else(run: ModuleType) -> None:
+    said = io.StringIO()
+
+    outcome = run._run_pytest(run.Part("unit", only="test_of_nothing*.py"), said)
+
+    assert (outcome.passed, outcome.failed) == (0, 1)
+    assert said.getvalue() == "  no file test_of_nothing*.py in tests/unit\n"
