@@ -43,8 +43,8 @@ def test_another_system_is_the_only_problem_told() -> None:
             "user is not root: the sandbox makes networks and mounts; run it with sudo",
         ),
         (
-            replace(GOOD, disk_free_gib=17.96),
-            "free disk is 18.0 GiB, under 18 GiB: free some, or set HOLDFAST_SANDBOX_DIR and XDG_CACHE_HOME to a "
+            replace(GOOD, disk_free_gib=13.96),
+            "free disk is 13.9 GiB, under 14 GiB: free some, or set HOLDFAST_SANDBOX_DIR and XDG_CACHE_HOME to a "
             "larger disk",
         ),
         (
