@@ -21,7 +21,8 @@ const DECLARED = /^sha256:([a-z0-9]{4,16}):[0-9a-f]{64}$/;
 const WORKER_PORT = 8095;
 
 const shown = (path, value) => {
-  if (path.startsWith("tokens[")) return "(hidden)";
+  // What is no secret's name may be the secret itself.
+  if (path.startsWith("tokens[") || path === "registry_credentials.secret") return "(hidden)";
   const text = typeof value === "string" ? `"${value}"` : String(value);
   return text.length <= 60 ? text : `${text.slice(0, 59)}…`;
 };

@@ -25,6 +25,7 @@ OTHER = tokens.new_token("other001")
 async def test_paths_reach_the_model_byte_for_byte_and_nobody_else(plane: Plane) -> None:
     async with recording(plane) as (gateway, _, model):
         plane.document("elsewhere", tokens=(tokens.hash_token(OTHER),))
+        await plane.until_status(gateway.endpoint("elsewhere"), 401)
         passed = (
             b"/..",
             b"/../elsewhere/x",

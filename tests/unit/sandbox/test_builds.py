@@ -298,7 +298,14 @@ def test_a_build_that_was_cut_off_keeps_what_was_finished_fetched_and_compiled(
     monkeypatch.setenv("SLOW", "two")
     monkeypatch.setenv("SLOW_S", "60")
     cache, said = tmp_path / "cache", io.StringIO()
-    command = multiprocessing.get_context("fork").Process(target=builds.ensure, args=(cache, Progress(said)))
+
+    def build() -> None:
+        signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # ignored in what a shell runs in the background
+        builds.ensure(cache, Progress(said))
+
+    command = multiprocessing.get_context("fork").Process(target=build)
     command.start()
     go = _pid_in(tmp_path / "seen.pid")
     assert command.pid is not None
