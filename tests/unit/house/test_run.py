@@ -128,6 +128,7 @@ def test_an_unknown_level_is_refused_with_those_that_exist(
             "def test_passes(number): pass\n"
             "def test_fails(): assert 1 == 2\n"
             "def test_has_no_machine(missing): pass\n"
+            # Of the run that is counted here; nothing of ours is skipped.
             "@pytest.mark.skip\n"
             "def test_is_skipped(): pass\n",
             (2, 2, 1),

@@ -1,5 +1,6 @@
 # Generated from externalscaler.proto: do not edit.
 # Again: python -m holdfast_services.scaler.protocol.generate
+# Where a base class raises NotImplementedError, the compiler wrote it so: our server overrides every method.
 # ruff: noqa
 # fmt: off
 """

@@ -22,6 +22,7 @@ HEADER: Final = "".join(
     for line in (
         "Generated from externalscaler.proto: do not edit.",
         "Again: python -m holdfast_services.scaler.protocol.generate",
+        "Where a base class raises NotImplementedError, the compiler wrote it so: our server overrides every method.",
         "ruff: noqa",
         "fmt: off",
     )

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
-from aws_in_process import Aws, Refused, Resource, aws_in_process
+from aws_in_process import Aws, Refused, Resource
 
 BALANCER = "aws:lb/loadBalancer:LoadBalancer"
 TARGETS = "aws:lb/targetGroup:TargetGroup"
 LISTENER = "aws:lb/listener:Listener"
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
-
-
-def _declare(aws: Aws, token: str, **inputs: Any) -> Resource:
-    """Declare it; after a refresh, the same program still changes nothing."""
-    made = aws.create(token, **inputs)
-    assert not made.diff(**inputs).diffs
-    return made
 
 
 def _network(aws: Aws) -> tuple[str, str]:
@@ -32,14 +16,12 @@ def _network(aws: Aws) -> tuple[str, str]:
 
 
 def _targets(aws: Aws, vpc: str) -> Resource:
-    return _declare(aws, TARGETS, name="t", vpcId=vpc, port=80, protocol="HTTP", deregistrationDelay=30)
+    return aws.create(TARGETS, name="t", vpcId=vpc, port=80, protocol="HTTP", deregistrationDelay=30)
 
 
 def test_a_setting_that_is_no_longer_declared_is_the_usual_one_again(aws: Aws) -> None:
     _, subnet = _network(aws)
-    balancer = _declare(
-        aws, BALANCER, name="b", subnets=[subnet], enableDeletionProtection=True, idleTimeout=90
-    )
+    balancer = aws.create(BALANCER, name="b", subnets=[subnet], enableDeletionProtection=True, idleTimeout=90)
     balancer.update(enableDeletionProtection=None, idleTimeout=None)
     found = aws.client("elbv2").describe_load_balancer_attributes(LoadBalancerArn=balancer.id)["Attributes"]
     now = {one["Key"]: one["Value"] for one in found}
@@ -63,19 +45,19 @@ def test_a_setting_of_a_target_group_that_is_changed_from_outside_is_seen(aws: A
 
 def test_a_target_group_keeps_the_addresses_of_clients_as_text(aws: Aws) -> None:
     vpc, _ = _network(aws)
-    _declare(aws, TARGETS, name="t", vpcId=vpc, port=80, protocol="TCP", preserveClientIp="true")
+    aws.create(TARGETS, name="t", vpcId=vpc, port=80, protocol="TCP", preserveClientIp="true")
 
 
 def test_a_listener_keeps_clients_with_one_target_group(aws: Aws) -> None:
     vpc, subnet = _network(aws)
-    balancer, targets = _declare(aws, BALANCER, name="b", subnets=[subnet]), _targets(aws, vpc)
+    balancer, targets = aws.create(BALANCER, name="b", subnets=[subnet]), _targets(aws, vpc)
     forward = {
         "targetGroups": [{"arn": targets.id, "weight": 1}],
         "stickiness": {"enabled": True, "duration": 600},
     }
     action = {"type": "forward", "forward": forward}
-    listener = _declare(
-        aws, LISTENER, loadBalancerArn=balancer.id, port=80, protocol="HTTP", defaultActions=[action]
+    listener = aws.create(
+        LISTENER, loadBalancerArn=balancer.id, port=80, protocol="HTTP", defaultActions=[action]
     )
     found = aws.client("elbv2").describe_listeners(ListenerArns=[listener.id])["Listeners"][0]
     sticky = found["DefaultActions"][0]["ForwardConfig"]["TargetGroupStickinessConfig"]
@@ -84,7 +66,7 @@ def test_a_listener_keeps_clients_with_one_target_group(aws: Aws) -> None:
 
 def test_a_listener_that_would_ask_for_a_login_is_refused_instead_of_opened(aws: Aws) -> None:
     _, subnet = _network(aws)
-    balancer = _declare(aws, BALANCER, name="b", subnets=[subnet])
+    balancer = aws.create(BALANCER, name="b", subnets=[subnet])
     action = {"type": "authenticate-oidc", "authenticateOidc": {"clientId": "web"}}
     with pytest.raises(Refused, match=r"listeners do not model authenticateOidc: .* let through"):
         aws.create_only(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aws_in_process import Aws, Refused, Resource, aws_in_process
+from aws_in_process import Aws, Refused
 from botocore.exceptions import ClientError
 
 TEMPLATE = "aws:ec2/launchTemplate:LaunchTemplate"
@@ -17,27 +16,13 @@ ADDON = "aws:eks/addon:Addon"
 ROLE = "arn:aws:iam::123456789012:role/nodes"
 
 
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
-
-
-def _declare(aws: Aws, token: str, **inputs: Any) -> Resource:
-    """Declare it; after a refresh, the same program still changes nothing."""
-    made = aws.create(token, **inputs)
-    assert not made.diff(**inputs).diffs
-    return made
-
-
 def _versions(aws: Aws, identity: str) -> list[dict[str, Any]]:
     found = aws.client("ec2").describe_launch_template_versions(LaunchTemplateId=identity)
     return sorted(found["LaunchTemplateVersions"], key=lambda one: one["VersionNumber"])
 
 
 def test_the_tags_of_a_launch_template_keep_their_spelling(aws: Aws) -> None:
-    template = _declare(
-        aws,
+    template = aws.create(
         TEMPLATE,
         name="nodes",
         ebsOptimized="true",
@@ -53,7 +38,7 @@ def test_the_tags_of_a_launch_template_keep_their_spelling(aws: Aws) -> None:
 
 
 def test_a_changed_description_and_default_version_reach_the_launch_template(aws: Aws) -> None:
-    template = _declare(aws, TEMPLATE, name="nodes", instanceType="t3.small", description="first")
+    template = aws.create(TEMPLATE, name="nodes", instanceType="t3.small", description="first")
     template.update(description="second")
     assert [one.get("VersionDescription") for one in _versions(aws, template.id)] == ["first", "second"]
     assert template.update(defaultVersion=2)["defaultVersion"] == 2
@@ -95,7 +80,7 @@ def test_a_node_group_whose_scaling_group_is_refused_does_not_stay(aws: Aws) -> 
 def test_a_cluster_is_not_replaced_because_its_encryption_is_declared(aws: Aws) -> None:
     vpc = aws.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnet = aws.client("ec2").create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/20")["Subnet"]["SubnetId"]
-    cluster = _declare(aws, CLUSTER, name="c", roleArn=ROLE, vpcConfig={"subnetIds": [subnet]})
+    cluster = aws.create(CLUSTER, name="c", roleArn=ROLE, vpcConfig={"subnetIds": [subnet]})
     encryption = {"resources": ["secrets"], "provider": {"keyArn": "arn:aws:kms:us-east-1:1:key/k"}}
     with pytest.raises(Refused, match="cannot change the encryption of the cluster c: "):
         cluster.update(encryptionConfig=encryption)
@@ -103,8 +88,8 @@ def test_a_cluster_is_not_replaced_because_its_encryption_is_declared(aws: Aws) 
 
 def test_the_key_of_a_scaling_tag_is_not_changed_under_its_old_id(aws: Aws) -> None:
     group = _nodes(aws).state.plain["resources"][0]["autoscalingGroups"][0]["name"]
-    tag = _declare(
-        aws, TAG, autoscalingGroupName=group, tag={"key": "a", "value": "1", "propagateAtLaunch": True}
+    tag = aws.create(
+        TAG, autoscalingGroupName=group, tag={"key": "a", "value": "1", "propagateAtLaunch": True}
     )
     tag.update(tag={"key": "a", "value": "2", "propagateAtLaunch": True})
     with pytest.raises(Refused, match=r"cannot give the tag a of the auto scaling group .* another key"):
@@ -115,6 +100,6 @@ def test_the_key_of_a_scaling_tag_is_not_changed_under_its_old_id(aws: Aws) -> N
 
 def test_addons_are_recorded_in_every_region(aws: Aws) -> None:
     for number, region in enumerate(("eu-west-1", "eu-central-1", "us-east-1", "eu-west-1")):
-        addon = _declare(aws, ADDON, clusterName="c", addonName=f"a{number}", region=region)
+        addon = aws.create(ADDON, clusterName="c", addonName=f"a{number}", region=region)
         addon.delete()
         assert not addon.refresh()

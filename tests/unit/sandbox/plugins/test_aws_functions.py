@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from aws_in_process import Aws, Refused, aws_in_process
+from aws_in_process import Aws, Refused
 
 POLICY_DOCUMENT = "aws:iam/getPolicyDocument:getPolicyDocument"
 ZONE = "aws:route53/getZone:getZone"
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
 
 
 def test_the_same_policy_document_has_the_same_id_in_every_process(aws: Aws) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from aws_in_process import Aws, Refused, aws_in_process
+from aws_in_process import Aws, Refused
 
 ROLE = "aws:iam/role:Role"
 PROFILE = "aws:iam/instanceProfile:InstanceProfile"
@@ -19,10 +17,10 @@ BOUNDARY = "arn:aws:iam::123456789012:policy/boundary"
 
 
 @pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        account.client("iam").create_policy(PolicyName="boundary", PolicyDocument=ALLOWED)
-        yield account
+def aws(aws: Aws) -> Aws:
+    """With the policy that is a boundary here."""
+    aws.client("iam").create_policy(PolicyName="boundary", PolicyDocument=ALLOWED)
+    return aws
 
 
 def test_a_boundary_that_is_no_longer_declared_is_taken_off_the_role(aws: Aws) -> None:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from aws_in_process import Aws, Refused, Resource, aws_in_process
+from aws_in_process import Aws, Refused, Resource
 
 QUEUE = "aws:sqs/queue:Queue"
 QUEUE_POLICY = "aws:sqs/queuePolicy:QueuePolicy"
 RULE = "aws:cloudwatch/eventRule:EventRule"
 TARGET = "aws:cloudwatch/eventTarget:EventTarget"
 POLICY = '{"Version": "2012-10-17", "Statement": []}'
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
 
 
 def _retention(aws: Aws, queue: Resource) -> str:

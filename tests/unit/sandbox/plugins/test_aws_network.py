@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aws_in_process import Aws, Refused, Resource, aws_in_process
+from aws_in_process import Aws, Refused
 
 VPC = "aws:ec2/vpc:Vpc"
 TABLE = "aws:ec2/routeTable:RouteTable"
@@ -18,19 +17,6 @@ SINGLE = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 RECORD = "aws:route53/record:Record"
 ZONE = "aws:route53/zone:Zone"
 LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
-
-
-def _declare(aws: Aws, token: str, **inputs: Any) -> Resource:
-    """Declare it; after a refresh, the same program still changes nothing."""
-    made = aws.create(token, **inputs)
-    assert not made.diff(**inputs).diffs
-    return made
 
 
 def _prefix_list(aws: Aws, name: str = "own") -> str:
@@ -46,10 +32,10 @@ def _routes(aws: Aws, table: str) -> list[dict[str, Any]]:
 
 
 def test_a_route_to_a_prefix_list_is_deleted(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
-    table, gateway = _declare(aws, TABLE, vpcId=vpc.id), _declare(aws, GATEWAY, vpcId=vpc.id)
-    route = _declare(
-        aws, ROUTE, routeTableId=table.id, destinationPrefixListId=_prefix_list(aws), gatewayId=gateway.id
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
+    table, gateway = aws.create(TABLE, vpcId=vpc.id), aws.create(GATEWAY, vpcId=vpc.id)
+    route = aws.create(
+        ROUTE, routeTableId=table.id, destinationPrefixListId=_prefix_list(aws), gatewayId=gateway.id
     )
     asked: list[dict[str, Any]] = []
     # Moto finds the route by any of the fields; AWS does not.
@@ -65,14 +51,14 @@ def test_a_route_to_a_prefix_list_is_deleted(aws: Aws) -> None:
 
 
 def test_routes_inside_a_table_may_lead_to_ipv6_and_prefix_lists(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
-    gateway = _declare(aws, GATEWAY, vpcId=vpc.id)
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
+    gateway = aws.create(GATEWAY, vpcId=vpc.id)
     routes = [
         {"cidrBlock": "0.0.0.0/0", "gatewayId": gateway.id},
         {"ipv6CidrBlock": "::/0", "gatewayId": gateway.id},
         {"destinationPrefixListId": _prefix_list(aws), "gatewayId": gateway.id},
     ]
-    table = _declare(aws, TABLE, vpcId=vpc.id, routes=routes)
+    table = aws.create(TABLE, vpcId=vpc.id, routes=routes)
     table.update(routes=routes[1:])
     assert len(_routes(aws, table.id)) == 2
     assert table.refresh()
@@ -80,7 +66,7 @@ def test_routes_inside_a_table_may_lead_to_ipv6_and_prefix_lists(aws: Aws) -> No
 
 
 def test_a_table_whose_routes_are_refused_does_not_stay(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
     before = len(aws.client("ec2").describe_route_tables()["RouteTables"])
     with pytest.raises(Refused, match=r"CreateRoute was refused: InvalidInternetGatewayID\.NotFound"):
         aws.create_only(TABLE, vpcId=vpc.id, routes=[{"cidrBlock": "0.0.0.0/0", "gatewayId": "igw-0"}])
@@ -88,17 +74,16 @@ def test_a_table_whose_routes_are_refused_does_not_stay(aws: Aws) -> None:
 
 
 def test_a_gateway_moves_to_another_network_in_place(aws: Aws) -> None:
-    first, second = (_declare(aws, VPC, cidrBlock=cidr) for cidr in ("10.0.0.0/16", "10.1.0.0/16"))
-    gateway = _declare(aws, GATEWAY, vpcId=first.id)
+    first, second = (aws.create(VPC, cidrBlock=cidr) for cidr in ("10.0.0.0/16", "10.1.0.0/16"))
+    gateway = aws.create(GATEWAY, vpcId=first.id)
     assert gateway.update(vpcId=second.id)["vpcId"] == second.id
     assert not gateway.diff().diffs
 
 
 def test_rules_inside_a_group_are_the_same_however_the_api_puts_them_together(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
     https = {"protocol": "tcp", "fromPort": 443, "toPort": 443}
-    group = _declare(
-        aws,
+    group = aws.create(
         GROUP,
         name="web",
         vpcId=vpc.id,
@@ -116,30 +101,30 @@ def test_rules_inside_a_group_are_the_same_however_the_api_puts_them_together(aw
 
 
 def test_a_rule_that_is_gone_is_not_taken_for_another_of_the_same_ports(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
-    group = _declare(aws, GROUP, name="web", vpcId=vpc.id)
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
+    group = aws.create(GROUP, name="web", vpcId=vpc.id)
     common = {"type": "ingress", "securityGroupId": group.id, "protocol": "tcp", "fromPort": 1, "toPort": 2}
-    _declare(aws, RULE, **common, cidrBlocks=["10.1.0.0/16"])
-    listed = _declare(aws, RULE, **common, prefixListIds=[_prefix_list(aws)])
+    aws.create(RULE, **common, cidrBlocks=["10.1.0.0/16"])
+    listed = aws.create(RULE, **common, prefixListIds=[_prefix_list(aws)])
     listed.delete()
     assert not listed.refresh()
 
 
 def test_a_rule_is_described_anew_in_place(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
-    group = _declare(aws, GROUP, name="web", vpcId=vpc.id)
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
+    group = aws.create(GROUP, name="web", vpcId=vpc.id)
     common = {"type": "ingress", "securityGroupId": group.id, "protocol": "tcp", "fromPort": 1, "toPort": 2}
-    rule = _declare(aws, RULE, **common, cidrBlocks=["10.1.0.0/16"], description="old")
+    rule = aws.create(RULE, **common, cidrBlocks=["10.1.0.0/16"], description="old")
     rule.update(description="new")
     found = aws.client("ec2").describe_security_groups(GroupIds=[group.id])["SecurityGroups"][0]
     assert found["IpPermissions"][0]["IpRanges"] == [{"CidrIp": "10.1.0.0/16", "Description": "new"}]
 
 
 def test_a_rule_of_its_own_is_changed_in_place(aws: Aws) -> None:
-    vpc = _declare(aws, VPC, cidrBlock="10.0.0.0/16")
-    group = _declare(aws, GROUP, name="web", vpcId=vpc.id)
-    rule = _declare(
-        aws, SINGLE, securityGroupId=group.id, ipProtocol="tcp", fromPort=1, toPort=2, cidrIpv4="10.1.0.0/16"
+    vpc = aws.create(VPC, cidrBlock="10.0.0.0/16")
+    group = aws.create(GROUP, name="web", vpcId=vpc.id)
+    rule = aws.create(
+        SINGLE, securityGroupId=group.id, ipProtocol="tcp", fromPort=1, toPort=2, cidrIpv4="10.1.0.0/16"
     )
     rule.update(toPort=3, cidrIpv4="10.2.0.0/16")
     found = aws.client("ec2").describe_security_groups(GroupIds=[group.id])["SecurityGroups"][0]
@@ -151,12 +136,12 @@ def test_a_rule_of_its_own_is_changed_in_place(aws: Aws) -> None:
 
 
 def test_records_of_one_name_are_told_apart_by_their_set_identifier(aws: Aws) -> None:
-    zone = _declare(aws, ZONE, name="example.test")
-    one = _declare(aws, RECORD, zoneId=zone.id, name="_a_b.example.test", type="TXT", ttl=60, records=['"v"'])
+    zone = aws.create(ZONE, name="example.test")
+    one = aws.create(RECORD, zoneId=zone.id, name="_a_b.example.test", type="TXT", ttl=60, records=['"v"'])
     assert one.id == f"{zone.id}_" + "_a_b.example.test_TXT"
     common = {"zoneId": zone.id, "name": "www.example.test", "type": "CNAME", "ttl": 60}
-    blue = _declare(aws, RECORD, **common, setIdentifier="blue", records=["blue.example.test"])
-    green = _declare(aws, RECORD, **common, setIdentifier="green", records=["green.example.test"])
+    blue = aws.create(RECORD, **common, setIdentifier="blue", records=["blue.example.test"])
+    green = aws.create(RECORD, **common, setIdentifier="green", records=["green.example.test"])
     assert green.id == f"{zone.id}_www.example.test_CNAME_green"
     blue.delete()
     assert not blue.refresh()
@@ -164,8 +149,8 @@ def test_records_of_one_name_are_told_apart_by_their_set_identifier(aws: Aws) ->
 
 
 def test_a_private_zone_serves_all_networks_that_are_declared(aws: Aws) -> None:
-    ids = [_declare(aws, VPC, cidrBlock=f"10.{number}.0.0/16").id for number in range(3)]
-    zone = _declare(aws, ZONE, name="internal.test", vpcs=[{"vpcId": ids[0]}, {"vpcId": ids[1]}])
+    ids = [aws.create(VPC, cidrBlock=f"10.{number}.0.0/16").id for number in range(3)]
+    zone = aws.create(ZONE, name="internal.test", vpcs=[{"vpcId": ids[0]}, {"vpcId": ids[1]}])
     zone.update(vpcs=[{"vpcId": ids[1]}, {"vpcId": ids[2]}])
     found = aws.client("route53").get_hosted_zone(Id=zone.id)["VPCs"]
     assert {one["VPCId"] for one in found} == set(ids[1:])
@@ -173,7 +158,7 @@ def test_a_private_zone_serves_all_networks_that_are_declared(aws: Aws) -> None:
 
 
 def test_a_log_group_that_outlives_its_program_is_not_deleted(aws: Aws) -> None:
-    group = _declare(aws, LOG_GROUP, name="/kept", skipDestroy=True)
+    group = aws.create(LOG_GROUP, name="/kept", skipDestroy=True)
     group.delete()
     assert group.refresh()
     group.update(skipDestroy=None)
@@ -182,6 +167,6 @@ def test_a_log_group_that_outlives_its_program_is_not_deleted(aws: Aws) -> None:
 
 
 def test_a_log_group_is_not_replaced_because_its_key_changes(aws: Aws) -> None:
-    group = _declare(aws, LOG_GROUP, name="/kept")
+    group = aws.create(LOG_GROUP, name="/kept")
     with pytest.raises(Refused, match="the AWS stand-in cannot change the key of the log group /kept"):
         group.update(kmsKeyId="arn:aws:kms:us-east-1:123456789012:key/one")

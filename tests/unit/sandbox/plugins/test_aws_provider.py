@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from aws_in_process import Aws, Refused, aws_in_process, check, urn_of
+from aws_in_process import Aws, Refused, check, urn_of
 from botocore.exceptions import ClientError
 
 from holdfast_sandbox.plugins.aws.wire import UNKNOWN, Properties, decode, encode
@@ -15,12 +13,6 @@ SECRET = "aws:secretsmanager/secret:Secret"
 VERSION = "aws:secretsmanager/secretVersion:SecretVersion"
 SUBNET = "aws:ec2/subnet:Subnet"
 VPC = "aws:ec2/vpc:Vpc"
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
 
 
 def test_a_value_removed_from_outside_is_put_back(aws: Aws) -> None:

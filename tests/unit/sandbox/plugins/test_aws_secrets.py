@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 
 import pytest
-from aws_in_process import Aws, Refused, Resource, aws_in_process
+from aws_in_process import Aws, Refused, Resource
 from botocore.exceptions import ClientError
 from pulumi.runtime.proto import provider_pb2
 
@@ -21,12 +20,6 @@ POLICY = (
     '{"Version": "2012-10-17", "Statement": [{"Sid": "own", "Effect": "Allow", "Principal": '
     '{"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*", "Resource": "*"}]}'
 )
-
-
-@pytest.fixture
-def aws() -> Iterator[Aws]:
-    with aws_in_process() as account:
-        yield account
 
 
 def _secret_with_version(aws: Aws) -> tuple[Resource, Resource]:
