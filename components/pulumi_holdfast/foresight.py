@@ -134,31 +134,21 @@ class Looker:
             _starts(spec, trace, None, component)
             refused = False
         else:
-            refused = await self._asked(spec, contract, counted, trace, component)
+            image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
+            asked = feasibility.questions(spec, image, template_secret(contract, spec))
+            answers = await asyncio.to_thread(self._answers, contract.aws_region, asked)
+            found = list(feasibility.findings(spec, asked, answers, self.settings.zones))
+            if counted is not None:
+                code, total, count = counted
+                found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
+            known = answers.images.get(image) if image else None
+            _starts(spec, trace, known.bytes if known else None, component)
+            refused = self._report(spec, found, answers, component)
         # Messages of a resource wait for its URN in tasks that nobody else waits for.
         await component.urn.future()
         for _ in range(3):
             await asyncio.sleep(0)
         return refused
-
-    async def _asked(
-        self,
-        spec: EndpointSpec,
-        contract: PlatformContract,
-        counted: tuple[str, float, int] | None,
-        trace: Sequence[Request] | None,
-        component: pulumi.Resource,
-    ) -> bool:
-        image = None if spec.image in (None, WIRED_IMAGE) else image_on(contract, spec)
-        asked = feasibility.questions(spec, image, template_secret(contract, spec))
-        answers = await asyncio.to_thread(self._answers, contract.aws_region, asked)
-        found = list(feasibility.findings(spec, asked, answers, self.settings.zones))
-        if counted is not None:
-            code, total, count = counted
-            found.append(feasibility.quota_finding(spec.name, code, total, count, answers))
-        known = answers.images.get(image) if image else None
-        _starts(spec, trace, known.bytes if known else None, component)
-        return self._report(spec, found, answers, component)
 
     def _count(self, spec: EndpointSpec) -> tuple[str, float, int] | None:
         """Adds the endpoint to what counts against its quota; the sum with it, in order of declaration."""
